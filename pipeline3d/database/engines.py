@@ -1,0 +1,85 @@
+"""Engines: how this service connects to Postgres, synchronously (runs, commands) and asynchronously (API).
+
+Any usual spelling of a URL is accepted and psycopg 3 is what connects. An engine made here raises
+`DatabaseUnavailable` where Postgres does not answer, so that callers decide by class and never by text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pipeline3d.errors import DatabaseUnavailable, SettingsError
+
+CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 10
+POOL_TIMEOUTS = (PoolTimeout,)
+"""Raised by a pool that has no connection to lend: as good as a database that does not answer."""
+
+_UNAVAILABLE_SQLSTATES = (
+    "08",  # connection exception
+    "53",  # out of connections, memory or disk
+    "57P",  # shutting down, starting up, crashed
+)
+_ACCEPTED_DRIVERS = ("", "asyncpg", "psycopg", "psycopg2", "psycopg_async")
+
+
+def parse_database_url(url: str) -> URL:
+    """Read a Postgres URL in any accepted spelling as one that psycopg 3 serves."""
+    example = "Write postgresql://user:password@host:5432/database."
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        raise SettingsError("The database URL cannot be read.", hint=example) from error
+    name, _, driver = parsed.drivername.partition("+")
+    if name not in ("postgres", "postgresql") or driver not in _ACCEPTED_DRIVERS:
+        raise SettingsError(
+            f"The database URL starts with {parsed.drivername!r}, not Postgres.", hint=example
+        )
+    query = dict(parsed.query)
+    # asyncpg's word for what libpq calls sslmode
+    if "ssl" in query:
+        query.setdefault("sslmode", query.pop("ssl"))
+    return parsed.set(drivername="postgresql+psycopg", query=query)
+
+
+def build_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
+    """An engine for runs and commands. Connects on first use, not here."""
+    engine = create_engine(parse_database_url(url), **_engine_options(pool_size))
+    event.listen(engine, "handle_error", translate_driver_error)
+    return engine
+
+
+def build_async_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """An engine for the API. Connects on first use, not here."""
+    engine = create_async_engine(parse_database_url(url), **_engine_options(pool_size))
+    event.listen(engine.sync_engine, "handle_error", translate_driver_error)
+    return engine
+
+
+def translate_driver_error(context: ExceptionContext) -> None:
+    """Raise `DatabaseUnavailable` where Postgres does not answer; leave every other error as it is."""
+    if context.is_pre_ping:
+        return  # the pool finds a dead connection by this error and opens another
+    if not isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
+        return
+    sqlstate = getattr(context.original_exception, "sqlstate", None)
+    if context.is_disconnect or sqlstate is None or sqlstate.startswith(_UNAVAILABLE_SQLSTATES):
+        raise DatabaseUnavailable(
+            "Postgres does not answer.", hint="Check DATABASE_URL and that the server runs."
+        ) from context.original_exception
+
+
+def _engine_options(pool_size: int) -> dict[str, Any]:
+    return {
+        "pool_pre_ping": True,
+        "pool_size": pool_size,
+        "max_overflow": pool_size,
+        "pool_timeout": POOL_TIMEOUT_S,
+        "connect_args": {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "pipeline3d"},
+    }

@@ -1,0 +1,219 @@
+"""The tables of the service: one definition that statements and migrations share.
+
+The database refuses what must never be stored: an unknown state, a finished request without its end, a
+running one without its run, a failure without its code. Nothing here knows how a row is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+
+from pipeline3d.values import FINISHED_STATES, ArtifactType, EventType, JobState
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TIME = TIMESTAMP(timezone=True)
+NO_JSON = text("'{}'::jsonb")
+NO_TEXTS = text("'{}'::text[]")
+
+
+def _created_at() -> Column[object]:
+    return Column("created_at", TIME, nullable=False, server_default=func.now())
+
+
+def _one_of(column: str, allowed: Iterable[StrEnum]) -> str:
+    values = ", ".join(f"'{value}'" for value in sorted(allowed))
+    return f"{column} IN ({values})"
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("username", Text, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False, server_default=text("true")),
+    Column("is_superuser", Boolean, nullable=False, server_default=text("false")),
+    _created_at(),
+    CheckConstraint("char_length(username) BETWEEN 1 AND 150", name="username_length"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
+    # The key itself is never stored: it has 256 random bits, so a plain hash cannot be guessed back.
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("prefix", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    Column("expires_at", TIME),
+    Column("revoked_at", TIME),
+    Column("last_used_at", TIME),
+    _created_at(),
+    CheckConstraint("key_hash ~ '^[0-9a-f]{64}$'", name="key_hash_is_sha256"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    Column("kind", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("tier", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("pool", Text),
+    Column("parameters_schema", JSONB, nullable=False, server_default=NO_JSON),
+    Column("default_params", JSONB, nullable=False, server_default=NO_JSON),
+    Column("licence", JSONB, nullable=False, server_default=NO_JSON),
+    # Whether this installation can run it, and if not: a code, the reason, and what to do.
+    Column("readiness", JSONB, nullable=False, server_default=text("""'{"ready": true}'::jsonb""")),
+    Column("is_active", Boolean, nullable=False, server_default=text("true")),
+    _created_at(),
+    Column("updated_at", TIME, nullable=False, server_default=func.now()),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="RESTRICT"), nullable=False),
+    Column("model_id", Text, ForeignKey("models.id", ondelete="RESTRICT"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("family", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default=JobState.QUEUED.value),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),
+    Column("prompt", Text),
+    Column("input_params", JSONB, nullable=False, server_default=NO_JSON),
+    Column("params", JSONB, nullable=False, server_default=NO_JSON),
+    Column("progress_percent", SmallInteger, nullable=False, server_default="0"),
+    Column("progress", JSONB),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    Column("max_attempts", Integer, nullable=False, server_default="3"),
+    Column("leased_at", TIME),
+    Column("lease_until", TIME),
+    Column("not_before", TIME),
+    Column("run_id", Text),
+    Column("heartbeat_at", TIME),
+    Column("error_code", Text),
+    Column("error_stage", Text),
+    Column("error_message", Text),
+    Column("error_hint", Text),
+    Column("error_retryable", Boolean),
+    Column("idempotency_key", Text),
+    Column("request_hash", Text),
+    Column("tags", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    Column("metadata", JSONB, nullable=False, server_default=NO_JSON),
+    Column("stage_seconds", JSONB, nullable=False, server_default=NO_JSON),
+    Column("cancel_requested_at", TIME),
+    Column("deadline", TIME),
+    Column("expires_at", TIME),
+    _created_at(),
+    Column("updated_at", TIME, nullable=False, server_default=func.now()),
+    Column("started_at", TIME),
+    Column("completed_at", TIME),
+    UniqueConstraint("user_id", "idempotency_key"),
+    CheckConstraint(_one_of("state", JobState), name="known_state"),
+    CheckConstraint("progress_percent BETWEEN 0 AND 100", name="progress_range"),
+    CheckConstraint("priority BETWEEN -100 AND 100", name="priority_range"),
+    CheckConstraint("attempt BETWEEN 1 AND max_attempts", name="attempt_range"),
+    CheckConstraint(
+        f"({_one_of('state', FINISHED_STATES)}) = (completed_at IS NOT NULL)", name="finished_has_end"
+    ),
+    CheckConstraint(
+        "state NOT IN ('CANCELING', 'RUNNING') "
+        "OR (run_id IS NOT NULL AND started_at IS NOT NULL AND heartbeat_at IS NOT NULL)",
+        name="running_has_run",
+    ),
+    CheckConstraint("state <> 'SUCCEEDED' OR progress_percent = 100", name="succeeded_is_complete"),
+    CheckConstraint("(state = 'FAILED') = (error_code IS NOT NULL)", name="failed_has_code"),
+    CheckConstraint(
+        "(error_code IS NULL) = (error_message IS NULL) AND (error_code IS NULL) = (error_retryable IS NULL)",
+        name="error_is_whole",
+    ),
+    CheckConstraint("(idempotency_key IS NULL) = (request_hash IS NULL)", name="idempotency_is_whole"),
+    CheckConstraint("(leased_at IS NULL) = (lease_until IS NULL)", name="lease_is_whole"),
+)
+
+Index(
+    "ix_jobs_claim",
+    jobs.c.priority.desc(),
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=jobs.c.state == text("'QUEUED'"),
+)
+Index("ix_jobs_own_newest_first", jobs.c.user_id, jobs.c.created_at.desc(), jobs.c.id.desc())
+Index(
+    "ix_jobs_running_by_heartbeat",
+    jobs.c.heartbeat_at,
+    postgresql_where=text("state IN ('CANCELING', 'RUNNING')"),
+)
+Index("ix_jobs_model_id", jobs.c.model_id)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("storage_path", Text, nullable=False),
+    Column("content_type", Text, nullable=False),
+    # Unknown for an upload, which the caller wrote to the store directly.
+    Column("sha256", Text),
+    Column("file_size_bytes", BigInteger, nullable=False),
+    Column("metadata", JSONB, nullable=False, server_default=NO_JSON),
+    _created_at(),
+    UniqueConstraint("job_id", "asset", "name"),
+    CheckConstraint(_one_of("type", ArtifactType), name="known_type"),
+    CheckConstraint("file_size_bytes >= 0", name="size_range"),
+    CheckConstraint("attempt >= 1", name="attempt_range"),
+    CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+)
+
+job_events = Table(
+    "job_events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("event_type", Text, nullable=False),
+    Column("payload", JSONB, nullable=False, server_default=NO_JSON),
+    _created_at(),
+    Index("ix_job_events_job_id_id", "job_id", "id"),
+    CheckConstraint(_one_of("event_type", EventType), name="known_type"),
+)
