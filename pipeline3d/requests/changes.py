@@ -1,0 +1,231 @@
+"""Statements that change a request, each one guarded and whole.
+
+Every change is a single statement that updates the row only where its guard holds (state, attempt, run),
+writes the line of history and sends the NOTIFY. No row comes back where the guard did not hold. The functions
+are pure: they return a statement that a run executes synchronously and the API asynchronously.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Text, Update, and_, case, cast, func, literal, null, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from pipeline3d.database.tables import jobs
+from pipeline3d.requests.history import build_change
+from pipeline3d.requests.leases import seconds_from_now
+from pipeline3d.requests.states import states_before
+from pipeline3d.values import EventType, FailureReport, JobState, Progress
+
+UNLEASED: dict[str, Any] = {"leased_at": None, "lease_until": None}
+NO_RUN: dict[str, Any] = {"run_id": None, "heartbeat_at": None}
+NO_PROGRESS: dict[str, Any] = {"progress_percent": 0, "progress": None, "stage_seconds": {}}
+NO_ERROR: dict[str, Any] = {
+    "error_code": None,
+    "error_stage": None,
+    "error_message": None,
+    "error_hint": None,
+    "error_retryable": None,
+}
+
+
+def begin_attempt(job_id: UUID, attempt: int, run_id: str) -> Select[Any]:
+    """Make a queued attempt this run's own."""
+    guard = (jobs.c.id == job_id, jobs.c.state == JobState.QUEUED, jobs.c.attempt == attempt)
+    return build_change(_begin(run_id).where(*guard), {"event": "started", "run_id": run_id})
+
+
+def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
+    """Make a queued request this run's own, or start a failed one again as a new attempt."""
+    attempt = jobs.c.attempt + case((jobs.c.state == JobState.FAILED, 1), else_=0)
+    taken = (
+        _begin(run_id)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(states_before(JobState.RUNNING)))
+        # a person may start a request more often than the service would by itself
+        .values(attempt=attempt, max_attempts=func.greatest(jobs.c.max_attempts, attempt))
+    )
+    return build_change(taken, {"event": "started", "run_id": run_id, "by_hand": True})
+
+
+def beat(job_id: UUID, run_id: str) -> Any:
+    """Say that the run is alive; brings back the state. Not worth a line of history."""
+    return _owned(job_id, run_id).values(heartbeat_at=func.now()).returning(jobs.c.state)
+
+
+def report_progress(job_id: UUID, run_id: str, progress: Progress) -> Select[Any]:
+    """Store the whole snapshot; the percentage never goes back within an attempt."""
+    percent = func.greatest(jobs.c.progress_percent, min(max(progress.percent, 0), 100))
+    snapshot = literal(
+        {
+            "stage": progress.stage,
+            "stage_number": progress.stage_number,
+            "stage_count": progress.stage_count,
+            "message": progress.message,
+        },
+        JSONB,
+    )
+    changed = (
+        _owned(job_id, run_id)
+        .where(jobs.c.state == JobState.RUNNING)
+        .values(
+            progress_percent=percent,
+            progress=snapshot.op("||")(func.jsonb_build_object("percent", percent)),
+            heartbeat_at=func.now(),
+        )
+    )
+    return build_change(changed, {"event": "progress"}, columns=("progress",))
+
+
+def record_stage_seconds(job_id: UUID, run_id: str, stage: str, seconds: float) -> Any:
+    """Note how long a stage took. Not worth a line of history: progress tells of the stage."""
+    added = func.jsonb_build_object(cast(stage, Text), round(seconds, 6))
+    return (
+        _owned(job_id, run_id)
+        .values(stage_seconds=jobs.c.stage_seconds.op("||")(added), updated_at=func.now())
+        .returning(jobs.c.state)
+    )
+
+
+def succeed(job_id: UUID, run_id: str) -> Select[Any]:
+    """Finish with success. A request that was asked to end is not finished this way."""
+    progress = case(
+        (jobs.c.progress.is_not(None), jobs.c.progress.op("||")(literal({"percent": 100}, JSONB))),
+        else_=null(),
+    )
+    done = (
+        _owned(job_id, run_id)
+        .where(jobs.c.state == JobState.RUNNING)
+        .values(state=JobState.SUCCEEDED, progress_percent=100, progress=progress, completed_at=func.now())
+    )
+    return build_change(done, {"event": "succeeded"})
+
+
+def fail(job_id: UUID, run_id: str, report: FailureReport) -> Select[Any]:
+    """Finish with a failure; one that was being canceled becomes CANCELED."""
+    canceled = jobs.c.state == JobState.CANCELING
+    failed = _owned(job_id, run_id).values(
+        state=case((canceled, JobState.CANCELED.value), else_=JobState.FAILED.value),
+        completed_at=func.now(),
+        **_error_values(report, where=~canceled),
+    )
+    return build_change(failed, _report_payload(report), event_type=EventType.ERROR)
+
+
+def requeue(job_id: UUID, run_id: str, report: FailureReport, delay_s: float) -> Select[Any]:
+    """End a running attempt that another may better: queue the next one, or fail where none is left."""
+    return _next_attempt(_owned(job_id, run_id), report, delay_s)
+
+
+def next_attempt(job_id: UUID, attempt: int, report: FailureReport, delay_s: float) -> Select[Any]:
+    """The same for an attempt whose run died before it began."""
+    queued = update(jobs).where(
+        jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == JobState.QUEUED
+    )
+    return _next_attempt(queued, report, delay_s)
+
+
+def mark_canceled(job_id: UUID, run_id: str) -> Select[Any]:
+    """End a run that was asked to stop, or that was stopped from outside."""
+    ended = _owned(job_id, run_id).values(state=JobState.CANCELED, completed_at=func.now())
+    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING)
+
+
+def request_cancel(job_id: UUID) -> Select[Any]:
+    """End a queued request at once; ask the run of a running one to stop."""
+    queued = jobs.c.state == JobState.QUEUED
+    asked = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_([JobState.QUEUED, JobState.RUNNING]))
+        .values(
+            state=case((queued, JobState.CANCELED.value), else_=JobState.CANCELING.value),
+            completed_at=case((queued, func.now()), else_=null()),
+            cancel_requested_at=func.now(),
+            **UNLEASED,
+        )
+    )
+    return build_change(asked, {"event": "cancel_requested"}, event_type=EventType.WARNING)
+
+
+def expire_overdue() -> Select[Any]:
+    """End the queued requests whose deadline has passed."""
+    overdue = (
+        update(jobs)
+        .where(jobs.c.state == JobState.QUEUED, jobs.c.deadline <= func.now())
+        .values(state=JobState.EXPIRED, completed_at=func.now(), **UNLEASED)
+    )
+    return build_change(overdue, {"event": "expired"}, event_type=EventType.WARNING)
+
+
+def _owned(job_id: UUID, run_id: str) -> Update:
+    return update(jobs).where(
+        jobs.c.id == job_id,
+        jobs.c.run_id == run_id,
+        jobs.c.state.in_([JobState.RUNNING, JobState.CANCELING]),
+    )
+
+
+def _begin(run_id: str) -> Update:
+    return update(jobs).values(
+        state=JobState.RUNNING,
+        run_id=run_id,
+        heartbeat_at=func.now(),
+        started_at=func.coalesce(jobs.c.started_at, func.now()),
+        completed_at=None,
+        not_before=None,
+        **UNLEASED,
+        **NO_PROGRESS,
+        **NO_ERROR,
+    )
+
+
+def _next_attempt(attempt: Update, report: FailureReport, delay_s: float) -> Select[Any]:
+    """The SQL of `states.state_after_failed_attempt`; a test holds the two together."""
+    canceled = jobs.c.state == JobState.CANCELING
+    again = and_(~canceled, jobs.c.attempt < jobs.c.max_attempts)
+
+    def if_again(value: Any, otherwise: Any) -> ColumnElement[Any]:
+        return case((again, value), else_=otherwise)
+
+    ended = attempt.values(
+        state=case(
+            (canceled, JobState.CANCELED.value),
+            (again, JobState.QUEUED.value),
+            else_=JobState.FAILED.value,
+        ),
+        attempt=jobs.c.attempt + if_again(1, 0),
+        not_before=if_again(seconds_from_now(delay_s), null()),
+        completed_at=if_again(null(), func.now()),
+        run_id=if_again(null(), jobs.c.run_id),
+        heartbeat_at=if_again(null(), jobs.c.heartbeat_at),
+        progress_percent=if_again(0, jobs.c.progress_percent),
+        progress=if_again(null(), jobs.c.progress),
+        **UNLEASED,
+        **_error_values(report, where=and_(~canceled, jobs.c.attempt >= jobs.c.max_attempts)),
+    )
+    return build_change(ended, _report_payload(report), event_type=EventType.WARNING)
+
+
+def _error_values(report: FailureReport, *, where: ColumnElement[bool]) -> dict[str, Any]:
+    values = {
+        "error_code": report.code,
+        "error_stage": report.stage,
+        "error_message": report.message,
+        "error_hint": report.hint,
+        "error_retryable": report.retryable,
+    }
+    return {
+        name: case((where, literal(value, jobs.c[name].type)), else_=null()) for name, value in values.items()
+    }
+
+
+def _report_payload(report: FailureReport) -> dict[str, Any]:
+    return {
+        "event": "attempt_failed",
+        "code": report.code,
+        "stage": report.stage,
+        "message": report.message,
+        "hint": report.hint,
+        "retryable": report.retryable,
+    }

@@ -1,0 +1,80 @@
+"""Queries over requests, their artifacts and their history. Pure functions that return statements."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select
+
+from pipeline3d.database.tables import artifacts, job_events, jobs, models
+from pipeline3d.requests.leases import make_seconds
+from pipeline3d.values import ArtifactType, JobState
+
+
+def read_job(job_id: UUID) -> Select[Any]:
+    """One request with the tier of its model."""
+    return select(jobs, models.c.tier).join(models).where(jobs.c.id == job_id)
+
+
+def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
+    """The request that a user made under an idempotency key."""
+    return (
+        select(jobs, models.c.tier)
+        .join(models)
+        .where(jobs.c.user_id == user_id, jobs.c.idempotency_key == key)
+    )
+
+
+def list_own_jobs(user_id: UUID, *, skip: int, limit: int) -> Select[Any]:
+    """A user's requests, newest first."""
+    return (
+        select(jobs, models.c.tier)
+        .join(models)
+        .where(jobs.c.user_id == user_id)
+        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
+        .offset(skip)
+        .limit(limit)
+    )
+
+
+def list_running(silent_for_s: float) -> Select[Any]:
+    """Requests that a run owns but has not spoken for that long."""
+    return (
+        select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.state, jobs.c.heartbeat_at)
+        .where(
+            jobs.c.state.in_([JobState.RUNNING, JobState.CANCELING]),
+            jobs.c.heartbeat_at <= func.now() - make_seconds(silent_for_s),
+        )
+        .order_by(jobs.c.heartbeat_at)
+    )
+
+
+def list_artifacts(job_ids: list[UUID]) -> Select[Any]:
+    """What is stored for these requests, in the order in which it came to be."""
+    return (
+        select(artifacts)
+        .where(artifacts.c.job_id.in_(job_ids))
+        .order_by(artifacts.c.created_at, artifacts.c.asset, artifacts.c.name)
+    )
+
+
+def read_result(job_id: UUID) -> Select[Any]:
+    """The model that a request made: of several, the GLB first, then the newest."""
+    is_glb = artifacts.c.content_type == "model/gltf-binary"
+    return (
+        select(artifacts)
+        .where(artifacts.c.job_id == job_id, artifacts.c.type == ArtifactType.OUTPUT_MODEL)
+        .order_by(is_glb.desc(), artifacts.c.created_at.desc(), artifacts.c.id)
+        .limit(1)
+    )
+
+
+def list_events(job_id: UUID, *, after: int, limit: int) -> Select[Any]:
+    """The history of a request after an event's id, oldest first."""
+    return (
+        select(job_events)
+        .where(job_events.c.job_id == job_id, job_events.c.id > after)
+        .order_by(job_events.c.id)
+        .limit(limit)
+    )
