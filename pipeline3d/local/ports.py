@@ -1,0 +1,53 @@
+"""Free loopback ports: chosen once, remembered, and chosen anew when somebody else took one.
+
+Knows sockets only; who remembers the numbers is `state`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping
+
+LOOPBACK = "127.0.0.1"
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as candidate:
+        # As servers do: a port in TIME_WAIT after our own last run is ours to take again.
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def choose_free_ports(names: Iterable[str], *, taken: Iterable[int] = ()) -> dict[str, int]:
+    """One free port for each name, all different and none of `taken`.
+
+    All sockets stay open until the last is chosen: the kernel cannot hand out one port twice.
+    """
+    avoided = set(taken)
+    chosen: dict[str, int] = {}
+    held: list[socket.socket] = []
+    try:
+        for name in names:
+            while name not in chosen:
+                candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                held.append(candidate)
+                candidate.bind((LOOPBACK, 0))
+                port = int(candidate.getsockname()[1])
+                if port not in avoided:
+                    chosen[name] = port
+    finally:
+        for candidate in held:
+            candidate.close()
+    return chosen
+
+
+def replace_occupied_ports(remembered: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """The remembered port of each name where it is still free, a new one where it is not or is missing."""
+    kept = {name: remembered[name] for name in names if name in remembered and is_free(remembered[name])}
+    missing = [name for name in names if name not in kept]
+    return {**kept, **choose_free_ports(missing, taken=[*remembered.values()])}

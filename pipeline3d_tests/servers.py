@@ -1,0 +1,230 @@
+"""Real servers for the tests, each started once per test session from an empty directory.
+
+Use them through `pytest_plugins = ["pipeline3d_tests.servers"]`. They end with the test run however
+it ends: by the finaliser, or by the parent-death signal when the run is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import minio
+import psycopg
+import pytest
+import urllib3
+
+from pipeline3d.local import object_store_server as objects
+from pipeline3d.local import postgres_server as postgres
+from pipeline3d.local.parentage import environment_for_child
+from pipeline3d.local.ports import choose_free_ports
+from pipeline3d.local.probes import HttpProbe, PostgresProbe, Probe, ReadyFileProbe
+
+START_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 10.0
+
+
+def wait_until(
+    condition: Callable[[], object], *, what: str, deadline_s: float = 20.0, interval_s: float = 0.02
+) -> None:
+    """Return when `condition` is true; fail the test, saying what never happened, after the deadline."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {deadline_s:g} s: {what}")
+        time.sleep(interval_s)
+
+
+@dataclass
+class ServerProcess:
+    """A server program as a child of the test run."""
+
+    command: Sequence[str]
+    environment: dict[str, str]
+    log: Path
+    stop_signal: signal.Signals
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, ready: Probe) -> None:
+        """Start it and wait until it answers; the failure shows its log."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=environment_for_child({**os.environ, **self.environment}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + START_DEADLINE_S
+        while not ready.holds():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"{self.command[2]} did not start:\n{self.log.read_text()[-3000:]}")
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        """As kill -9 does it: the server gets no chance to tidy up."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Stop it the polite way; its exit code."""
+        assert self.process is not None
+        self.process.send_signal(self.stop_signal)
+        try:
+            return self.process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+
+@dataclass
+class PostgresServer:
+    """A PostgreSQL of our own, with a password, on its own port."""
+
+    directory: Path
+    port: int
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    # Tests that kill the server keep durability on; all others need none of it.
+    durable: bool = False
+    server: ServerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        command = [sys.executable, "-m", "pipeline3d.local.postgres_server"]
+        command += ["--dir", str(self.directory), "--port", str(self.port)]
+        command += [f"--database={name}" for name in postgres.DATABASES]
+        if not self.durable:
+            command += ["--set=fsync=off", "--set=synchronous_commit=off", "--set=full_page_writes=off"]
+        self.server = ServerProcess(
+            command=command,
+            environment={postgres.PASSWORD_VARIABLE: self.password},
+            log=self.directory.with_suffix(".log"),
+            stop_signal=signal.SIGINT,
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        self.server.start(PostgresProbe(port=self.port))
+
+    def url(self, database: str = "pipeline3d", *, driver: str = "") -> str:
+        """`postgresql://…` of one database; `driver` is what SQLAlchemy wants after a plus sign."""
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        return f"{scheme}://{postgres.SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def fresh_database(self, template: str = "template0") -> str:
+        """The URL of a new empty database, or of a copy of the database named `template`.
+
+        A template may have no open connection while it is copied: dispose of the engine that filled it.
+        """
+        name = f"test_{uuid.uuid4().hex}"
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[call-overload]
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database, ending the connections that a test left open."""
+        name = url.rsplit("/", 1)[-1]
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+
+
+@dataclass
+class ObjectStoreServer:
+    """An S3 store of our own on its own port."""
+
+    directory: Path
+    port: int
+    origins: str = "http://localhost:3000"
+    access_key: str = field(default_factory=lambda: "test" + secrets.token_hex(6))
+    secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(20))
+    server: ServerProcess = field(init=False)
+
+    def __post_init__(self) -> None:
+        command = [sys.executable, "-m", "pipeline3d.local.object_store_server"]
+        command += ["--dir", str(self.directory), "--port", str(self.port), "--origin", self.origins]
+        keys = {objects.ACCESS_KEY_VARIABLE: self.access_key, objects.SECRET_KEY_VARIABLE: self.secret_key}
+        self.server = ServerProcess(
+            command=command,
+            environment=keys,
+            log=self.directory.with_suffix(".log"),
+            stop_signal=signal.SIGTERM,
+        )
+
+    @property
+    def endpoint(self) -> str:
+        """`host:port`, as MINIO_ENDPOINT wants it."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        (self.directory / objects.READY_FILE).unlink(missing_ok=True)
+        ready_file = ReadyFileProbe(path=str(self.directory / objects.READY_FILE))
+        self.server.start(ready_file)
+        assert HttpProbe(url=f"http://{self.endpoint}/healthcheck").holds()
+
+    def client(self) -> minio.Minio:
+        """A client that fails at once instead of trying for minutes."""
+        pool = urllib3.PoolManager(retries=urllib3.Retry(total=0), timeout=urllib3.Timeout(30), maxsize=32)
+        return minio.Minio(
+            self.endpoint,
+            self.access_key,
+            self.secret_key,
+            secure=False,
+            region=objects.REGION,
+            http_client=pool,
+        )
+
+    def fresh_bucket(self) -> str:
+        """The name of a new empty bucket."""
+        name = f"test-{uuid.uuid4().hex}"
+        self.client().make_bucket(name)
+        return name
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """A running PostgreSQL: `.fresh_database()` gives a URL, `.url(name)` names a database."""
+    directory = tmp_path_factory.mktemp("postgres") / "server"
+    server = PostgresServer(directory=directory, port=choose_free_ports(["it"])["it"])
+    server.start()
+    yield server
+    server.server.stop()
+
+
+@pytest.fixture
+def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
+    """Makes databases that are dropped after the test: `url = fresh_database()`."""
+    made: list[str] = []
+
+    def make(template: str = "template0") -> str:
+        made.append(postgres_server.fresh_database(template))
+        return made[-1]
+
+    yield make
+    for url in made:
+        postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def object_store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStoreServer]:
+    """A running object store: `.endpoint`, `.access_key`, `.secret_key`, `.client()`."""
+    directory = tmp_path_factory.mktemp("objects") / "server"
+    server = ObjectStoreServer(directory=directory, port=choose_free_ports(["it"])["it"])
+    server.start()
+    yield server
+    server.server.stop()
+
+
+@pytest.fixture
+def fresh_bucket(object_store_server: ObjectStoreServer) -> str:
+    """A new empty bucket on the running object store."""
+    return object_store_server.fresh_bucket()
