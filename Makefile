@@ -1,0 +1,57 @@
+# The commands of this project. `make` alone prints them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INPUT ?=
+OUT ?= out
+NAME ?= inflate
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or set PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "Python %d.%d found, 3.11 to 3.13 needed: set PYTHON=/path/to/python3.11" % v)'
+	$(PYTHON) -m venv .venv
+
+.venv/.runs: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing Pipeline3D into .venv (once; a minute or two) ..."
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/.tests: .venv/.runs
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+.venv/.lints: .venv/.tests
+	$(PIP_INSTALL) --editable '.[test,lint]'
+	@touch $@
+
+demo: .venv/.runs ## start everything, turn a photo into a GLB, stop; INPUT=photo.jpg for your own
+	@$(BIN)/pipeline3d demo $(if $(INPUT),--input "$(INPUT)") --out "$(OUT)"
+
+up: .venv/.runs ## start everything and stay; Ctrl-C stops
+	@exec $(BIN)/pipeline3d up
+
+doctor: .venv/.runs ## check every service and say what to do
+	@$(BIN)/pipeline3d doctor
+
+test: .venv/.tests ## run the tests against real servers
+	$(BIN)/python -m pytest
+
+lint: .venv/.lints ## style, types, import rules; changes nothing
+	$(BIN)/pre-commit run --all-files
+
+fix: .venv/.lints ## what lint can mend by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.tests ## run a benchmark: NAME=inflate
+	$(BIN)/python -m benchmarks.$(NAME)
+
+lock: $(BIN)/python ## renew constraints.txt from the ranges in pyproject.toml
+	$(BIN)/python .ci/lock.py
+
+.PHONY: help demo up doctor test lint fix bench lock

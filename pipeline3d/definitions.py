@@ -1,0 +1,59 @@
+"""Dagster's entry point: assets, jobs, sensors and the resources of this installation.
+
+Importing it does no work: no network, no disk, no model.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipeline3d.defs.assets.models import MODEL_ASSETS
+from pipeline3d.defs.jobs import image_to_3d
+from pipeline3d.defs.sensors.dispatch import build_dispatch_sensor
+from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
+from pipeline3d.settings import Settings, load_settings
+from resources.artifact_io_manager import ArtifactIOManager
+from resources.jobs_database import JobsDatabase
+from resources.object_store import ObjectStore
+from resources.preview_links import PreviewLinks
+from resources.request_run import RequestRun
+
+
+def build_resources(settings: Settings) -> dict[str, object]:
+    """The resources. Secrets stay names of environment variables, so that the UI cannot show them."""
+    jobs_database = JobsDatabase(url=dg.EnvVar("DATABASE_URL"))
+    object_store = ObjectStore(
+        endpoint=dg.EnvVar("MINIO_ENDPOINT"),
+        access_key=dg.EnvVar("MINIO_ACCESS_KEY"),
+        secret_key=dg.EnvVar("MINIO_SECRET_KEY"),
+        bucket=settings.minio_bucket,
+        secure=settings.minio_secure,
+    )
+    return {
+        "jobs_database": jobs_database,
+        "object_store": object_store,
+        "request_run": RequestRun(
+            jobs_database=jobs_database, scratch_dir=str(settings.data_dir / "scratch")
+        ),
+        "preview_links": PreviewLinks(
+            api_url=settings.api_url or "", signing_key=dg.EnvVar("LINK_SIGNING_KEY")
+        ),
+        "artifacts": ArtifactIOManager(object_store=object_store, jobs_database=jobs_database),
+    }
+
+
+def build_definitions(settings: Settings) -> dg.Definitions:
+    """Everything that Dagster runs and shows."""
+    return dg.Definitions(
+        assets=list(MODEL_ASSETS),
+        jobs=[image_to_3d],
+        sensors=[
+            build_dispatch_sensor(settings.lease_s),
+            build_reconcile_sensor(settings.silent_after_s),
+        ],
+        resources=build_resources(settings),
+        executor=dg.in_process_executor,
+    )
+
+
+defs = build_definitions(load_settings())

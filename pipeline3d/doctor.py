@@ -1,0 +1,261 @@
+"""What is right and wrong with an installation: one finding per part, each with what to do.
+
+Looks, never changes. Every check is bounded in time, and one that breaks is a finding, not a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import sqlalchemy as sa
+
+from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.errors import Pipeline3dError
+from pipeline3d.settings import Settings
+from pipeline3d.store.s3 import S3Store
+
+LEAST_FREE_BYTES = 2 * 1024**3
+"""Below this a database and a few hundred models do not fit."""
+MOST_CLOCK_SKEW_S = 5.0
+"""Signed links live for minutes and are refused when the clocks differ by more than their age."""
+ANSWER_WITHIN_S = 5.0
+
+
+class Level(StrEnum):
+    """How a finding is to be read."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One line of the report. `advice` says what to do about it."""
+
+    part: str
+    level: Level
+    message: str
+    advice: str = ""
+
+
+def examine(settings: Settings, *, running: bool) -> list[Finding]:
+    """All findings. `running`: whether this checkout's own processes are up."""
+    checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("disk", lambda: check_disk(settings.data_dir)),
+        ("database", lambda: check_database("database", settings.database_url, running)),
+        ("dagster database", lambda: check_database("dagster database", settings.dagster_pg_url, running)),
+        ("object store", lambda: check_object_store(settings, running)),
+        ("clock", lambda: check_clock(settings)),
+        ("api", lambda: check_address("api", settings.api_url, "/ready", running)),
+        ("dagster", lambda: check_address("dagster", settings.dagster_url, "/server_info", running)),
+        ("redis", lambda: check_redis(settings.redis_url)),
+        ("ffmpeg", check_ffmpeg),
+        ("gpu", lambda: check_gpu(settings.use_gpu)),
+        ("models", lambda: check_models(settings)),
+    ]
+    return [finding for part, check in checks for finding in _guarded(part, check)]
+
+
+def _guarded(part: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    try:
+        return list(check())
+    except (Pipeline3dError, OSError, sa.exc.SQLAlchemyError, httpx.HTTPError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [Finding(part=part, level=Level.PROBLEM, message=reason, advice=_hint_of(error))]
+
+
+def _hint_of(error: BaseException) -> str:
+    return getattr(error, "hint", None) or "Check its address, that it runs, and the network between."
+
+
+def check_disk(data_dir: Path) -> Iterable[Finding]:
+    """Room for data, on the file system of the data folder."""
+    existing = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    message = f"{free / 1024**3:.1f} GiB free at {data_dir}"
+    if not os.access(existing, os.W_OK):
+        yield Finding(
+            part="disk",
+            level=Level.PROBLEM,
+            message=f"{existing} is not writable",
+            advice="Set PIPELINE3D_DATA_DIR to a folder that this user may write to.",
+        )
+    elif free < LEAST_FREE_BYTES:
+        yield Finding(
+            part="disk",
+            level=Level.PROBLEM,
+            message=message,
+            advice="Free at least 2 GiB or move PIPELINE3D_DATA_DIR.",
+        )
+    else:
+        yield Finding(part="disk", level=Level.OK, message=message)
+
+
+def check_database(part: str, url: str | None, running: bool) -> Iterable[Finding]:
+    """Postgres answers a query and says which version it is."""
+    if url is None or (not running and _is_embedded(url)):
+        yield _starts_with_up(part, "embedded PostgreSQL")
+        return
+    engine = create_sync_engine(url)
+    try:
+        with engine.connect() as connection:
+            version = connection.execute(sa.text("SHOW server_version")).scalar_one()
+    finally:
+        engine.dispose()
+    yield Finding(part=part, level=Level.OK, message=f"PostgreSQL {version} at {urlsplit(url).hostname}")
+
+
+def check_object_store(settings: Settings, running: bool) -> Iterable[Finding]:
+    """The bucket can be written, read and emptied again."""
+    if settings.minio_endpoint is None or (not running and _is_embedded(f"//{settings.minio_endpoint}")):
+        yield _starts_with_up("object store", "embedded S3 server")
+        return
+    store = connect_store(settings)
+    store.ensure_bucket()
+    key = f"tmp/doctor-{os.getpid()}"
+    store.put_bytes(key, b"pipeline3d", "text/plain")
+    store.remove(key)
+    yield Finding(
+        part="object store",
+        level=Level.OK,
+        message=f"{settings.minio_endpoint}, bucket {settings.minio_bucket}: written, read, removed",
+    )
+
+
+def connect_store(settings: Settings) -> S3Store:
+    """The object store of these settings, which must name one."""
+    secret = settings.minio_secret_key
+    return S3Store(
+        endpoint=settings.minio_endpoint or "",
+        access_key=settings.minio_access_key or "",
+        secret_key=secret.get_secret_value() if secret else "",
+        bucket=settings.minio_bucket,
+        secure=settings.minio_secure,
+    )
+
+
+def check_clock(settings: Settings) -> Iterable[Finding]:
+    """This machine's clock against the object store's, since signed links depend on both."""
+    if settings.minio_endpoint is None or _is_embedded(f"//{settings.minio_endpoint}"):
+        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        yield Finding(part="clock", level=Level.OK, message=f"{now}; one machine, one clock")
+        return
+    scheme = "https" if settings.minio_secure else "http"
+    answer = httpx.get(f"{scheme}://{settings.minio_endpoint}/", timeout=ANSWER_WITHIN_S)
+    if "date" not in answer.headers:
+        yield Finding(part="clock", level=Level.NOTE, message="the object store does not tell its time")
+        return
+    skew_s = abs((datetime.now(UTC) - parsedate_to_datetime(answer.headers["date"])).total_seconds())
+    level = Level.PROBLEM if skew_s > MOST_CLOCK_SKEW_S else Level.OK
+    yield Finding(
+        part="clock",
+        level=level,
+        message=f"{skew_s:.0f} s away from the object store's",
+        advice="Synchronise the clocks (NTP): signed links are refused otherwise." if level != "ok" else "",
+    )
+
+
+def check_address(part: str, url: str | None, path: str, running: bool) -> Iterable[Finding]:
+    """One of our own HTTP servers answers."""
+    if not running or url is None:
+        yield _starts_with_up(part, "not running")
+        return
+    answer = httpx.get(url + path, timeout=ANSWER_WITHIN_S)
+    good = answer.status_code == httpx.codes.OK
+    yield Finding(
+        part=part,
+        level=Level.OK if good else Level.PROBLEM,
+        message=f"{url} answers {answer.status_code}",
+        advice="" if good else f"Open {url}{path}: it names the part that is missing.",
+    )
+
+
+def check_redis(url: str | None) -> Iterable[Finding]:
+    """Redis answers PING, where one is configured."""
+    if url is None:
+        yield Finding(part="redis", level=Level.NOTE, message="not configured, and nothing needs one")
+        return
+    parts = urlsplit(url)
+    import socket
+
+    with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2) as link:
+        link.sendall(b"PING\r\n")
+        answer = link.recv(64).decode(errors="replace").strip()
+    # A server that wants a password answers too; that it speaks the protocol is what is looked at.
+    good = answer.startswith(("+PONG", "-NOAUTH"))
+    yield Finding(
+        part="redis",
+        level=Level.OK if good else Level.PROBLEM,
+        message=f"{parts.hostname} answers {answer!r}",
+        advice="" if good else "Is this really a Redis server? Check REDIS_URL.",
+    )
+
+
+def check_ffmpeg() -> Iterable[Finding]:
+    """ffmpeg is there, for the kinds that need it."""
+    path = shutil.which("ffmpeg")
+    if path is None:
+        yield Finding(part="ffmpeg", level=Level.NOTE, message="not installed; 3D models do not need it")
+        return
+    first_line = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=5).stdout
+    yield Finding(part="ffmpeg", level=Level.OK, message=first_line.splitlines()[0][:60])
+
+
+def check_gpu(wanted: bool) -> Iterable[Finding]:
+    """NVIDIA's own tool sees a device."""
+    path = shutil.which("nvidia-smi")
+    command = [path or "", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=10) if path else None
+    if seen is not None and seen.returncode == 0 and seen.stdout.strip():
+        yield Finding(part="gpu", level=Level.OK, message="; ".join(seen.stdout.strip().splitlines()))
+    elif wanted:
+        yield Finding(
+            part="gpu",
+            level=Level.PROBLEM,
+            message="USE_GPU is true, and no GPU answers",
+            advice="Install the driver until `nvidia-smi` lists the device, or set USE_GPU=false.",
+        )
+    else:
+        yield Finding(part="gpu", level=Level.NOTE, message="none; the embedded models need none")
+
+
+def check_models(settings: Settings) -> Iterable[Finding]:
+    """The embedded model, and the files that the configured ones point at."""
+    yield Finding(part="model inflate-v1", level=Level.OK, message="built in, no weights")
+    configured = {
+        "SF3D_PYTHON_PATH": settings.sf3d_python_path,
+        "SF3D_SCRIPT_PATH": settings.sf3d_script_path,
+        "DREAMFUSION_PYTHON_PATH": settings.dreamfusion_python_path,
+        "DREAMFUSION_SCRIPT_PATH": settings.dreamfusion_script_path,
+    }
+    for name, path in configured.items():
+        if path is None:
+            continue
+        if path.is_file():
+            yield Finding(part=name, level=Level.NOTE, message=f"{path}; this version does not run it yet")
+        else:
+            yield Finding(
+                part=name,
+                level=Level.PROBLEM,
+                message=f"{path} is not a file",
+                advice=f"Correct {name} or leave it empty.",
+            )
+
+
+def _starts_with_up(part: str, what: str) -> Finding:
+    return Finding(part=part, level=Level.NOTE, message=f"{what}; starts with `make up`")
+
+
+def _is_embedded(url: str) -> bool:
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost"}

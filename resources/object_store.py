@@ -1,0 +1,36 @@
+"""The object store as a Dagster resource: configuration in, one connected client per process out.
+
+Everything that is done with objects (verified puts, atomic publishing, presigned links) lives in
+`pipeline3d.store`; this resource only knows where the store is.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import dagster as dg
+
+from pipeline3d.store.s3 import S3Store
+
+
+class ObjectStore(dg.ConfigurableResource["ObjectStore"]):
+    """An S3 bucket, reached through the `minio` client."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    bucket: str
+    secure: bool = False
+
+    def connect(self) -> S3Store:
+        """The client of this process; its bucket exists. Raises StoreUnavailable."""
+        return _connected_store(self.endpoint, self.access_key, self.secret_key, self.bucket, self.secure)
+
+
+@lru_cache(maxsize=4)
+def _connected_store(endpoint: str, access_key: str, secret_key: str, bucket: str, secure: bool) -> S3Store:
+    store = S3Store(
+        endpoint=endpoint, access_key=access_key, secret_key=secret_key, bucket=bucket, secure=secure
+    )
+    store.ensure_bucket()
+    return store

@@ -1,0 +1,109 @@
+"""The request that a Dagster run works for, as a resource: begun when the run starts, closed when it ends.
+
+The partition key is the request's id; the attempt travels in a run tag. A run launched by hand has no
+attempt: the jobs table decides what it may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import dagster as dg
+
+from pipeline3d.errors import LeaseLost, Pipeline3dError
+from pipeline3d.values import FailureReport
+from resources.jobs_database import JobsDatabase
+from resources.run_guard import RunGuard, enter_guard, guard_of, leave_guard
+
+ATTEMPT_TAG = "pipeline3d/attempt"
+PARTITION_TAG = "dagster/partition"
+DELIVERY = dg.AssetKey("delivery")
+
+
+class RequestRun(dg.ConfigurableResource["RequestRun"]):
+    """Ties a run to its request: state, progress, heartbeat and scratch folder."""
+
+    jobs_database: JobsDatabase
+    scratch_dir: str
+    heartbeat_s: float = 5.0
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Take the request over before the first step. Raises LeaseLost when somebody else has it."""
+        run = context.dagster_run
+        if run is None or PARTITION_TAG not in run.tags:
+            return
+        attempt = run.tags.get(ATTEMPT_TAG)
+        enter_guard(
+            run.run_id,
+            RunGuard(
+                self.jobs_database.connect(),
+                job_id=_request_id(run.tags[PARTITION_TAG]),
+                run_id=run.run_id,
+                attempt=int(attempt) if attempt else None,
+                delivers=run_delivers(run),
+                scratch_root=Path(self.scratch_dir),
+                heartbeat_s=self.heartbeat_s,
+            ),
+        )
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Stop the heartbeat and remove the scratch folder, however the run ended."""
+        if context.dagster_run is not None:
+            leave_guard(context.dagster_run.run_id)
+
+    @contextmanager
+    def stage(self, context: dg.AssetExecutionContext) -> Iterator[RunGuard]:
+        """The body of one asset, reported to the request as a stage of the asset's name."""
+        guard = guard_of(context.run_id)
+        with guard.stage(context.asset_key.path[-1]):
+            yield guard
+
+    def record_failure(self, run_id: str, stage: str, error: BaseException | None) -> None:
+        """Write why a step failed to the request, once."""
+        if not isinstance(error, LeaseLost):
+            guard_of(run_id).fail(explain_failure(error, stage))
+
+
+def run_delivers(run: dg.DagsterRun) -> bool:
+    """Whether the run goes through to the delivery, so that the request can end with it."""
+    selected = run.asset_selection is None or DELIVERY in run.asset_selection
+    return selected and (run.step_keys_to_execute is None or "delivery" in run.step_keys_to_execute)
+
+
+def explain_failure(error: BaseException | None, stage: str) -> FailureReport:
+    """An exception of a step as the request's error: our own tree speaks for itself, the rest is hidden."""
+    if isinstance(error, Pipeline3dError):
+        return FailureReport(
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
+            stage=stage,
+            retryable=error.retryable,
+        )
+    if isinstance(error, dg.DagsterError) and "CheckFailed" in type(error).__name__:
+        return FailureReport(
+            code="mesh_rejected",
+            message="The generated mesh did not pass its checks, so it is not delivered.",
+            hint="Try another picture; the checks and their values are shown with the run.",
+            stage=stage,
+        )
+    if isinstance(error, MemoryError):
+        return FailureReport(
+            code="out_of_memory", message="The worker ran out of memory.", stage=stage, retryable=True
+        )
+    return FailureReport(
+        code="internal_error",
+        message=f"The stage {stage} failed unexpectedly ({type(error).__name__}).",
+        hint="The run's log has the details; report it to whoever runs this installation.",
+        stage=stage,
+    )
+
+
+def _request_id(partition_key: str) -> UUID:
+    try:
+        return UUID(partition_key)
+    except ValueError as error:
+        raise LeaseLost(f"the partition {partition_key!r} is not the id of a request") from error

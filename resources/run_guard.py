@@ -1,0 +1,158 @@
+"""What a run owes its request: to own it, to give signs of life, to report, and to leave no scratch.
+
+One guard per run and process. Everything that a guard writes is fenced by the run id in the jobs
+table, so a run that lost its request cannot write to it. Knows no Dagster.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from uuid import UUID
+
+import psutil
+
+from pipeline3d.errors import LeaseLost, Pipeline3dError
+from pipeline3d.requests.ledger import JobLedger, Standing
+from pipeline3d.values import STAGES_BY_KIND, FailureReport, JobInput, Progress
+
+RETRY_BASE_S = 2.0
+"""Delay before the second attempt; doubles with each further one."""
+
+
+class RunGuard:
+    """One run's standing towards its request, from the first stage to the last."""
+
+    def __init__(
+        self,
+        ledger: JobLedger,
+        *,
+        job_id: UUID,
+        run_id: str,
+        attempt: int | None,
+        delivers: bool,
+        scratch_root: Path,
+        heartbeat_s: float,
+    ) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+        self._heartbeat_s = heartbeat_s
+        self._stopped = threading.Event()
+        self._lost = threading.Event()
+        self.standing = ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
+        self.job: JobInput = ledger.read_job(job_id)
+        self.scratch = _fresh_scratch(scratch_root, run_id)
+        self._pulse = threading.Thread(target=self._beat, name=f"heartbeat-{run_id[:8]}", daemon=True)
+        if self.owns_request:
+            self._pulse.start()
+
+    @property
+    def owns_request(self) -> bool:
+        """Whether this run writes the request's state, or only rebuilds its artifacts."""
+        return self.standing is Standing.OWNER
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Report that the stage began, and its seconds when it ended well. Raises LeaseLost."""
+        self.require_ownership()
+        started = perf_counter()
+        if self.owns_request:
+            self._ledger.report_progress(self.job.job_id, self._run_id, progress_at(self.job, name))
+        yield
+        self.require_ownership()
+        if self.owns_request:
+            seconds = round(perf_counter() - started, 3)
+            self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, seconds)
+
+    def require_ownership(self) -> None:
+        """Stop a run whose request was taken over or cancelled."""
+        if self._lost.is_set():
+            raise LeaseLost(f"run {self._run_id} no longer owns request {self.job.job_id}")
+
+    def succeed(self) -> None:
+        """The request has its result."""
+        if self.owns_request:
+            self._ledger.succeed(self.job.job_id, self._run_id)
+
+    def fail(self, report: FailureReport) -> None:
+        """End the request, or queue its next attempt where that can help."""
+        if not self.owns_request:
+            return
+        if report.retryable:
+            delay_s = RETRY_BASE_S * 2 ** (self.job.attempt - 1)
+            self._ledger.requeue(self.job.job_id, self._run_id, report, delay_s)
+        else:
+            self._ledger.fail(self.job.job_id, self._run_id, report)
+
+    def close(self) -> None:
+        """Stop the heartbeat and remove the scratch folder."""
+        self._stopped.set()
+        if self._pulse.is_alive():
+            self._pulse.join(timeout=self._heartbeat_s + 1)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+    def _beat(self) -> None:
+        while not self._stopped.wait(self._heartbeat_s):
+            try:
+                if not self._ledger.heartbeat(self.job.job_id, self._run_id):
+                    self._lost.set()
+                    return
+            except Pipeline3dError:
+                # The database is away: go on working; the reconciler decides when it is back.
+                continue
+
+
+def progress_at(job: JobInput, stage: str) -> Progress:
+    """The snapshot at the beginning of a stage."""
+    stages = STAGES_BY_KIND[job.kind]
+    index = stages.index(stage) if stage in stages else 0
+    return Progress(
+        percent=round(100 * index / len(stages)),
+        stage=stage,
+        stage_number=index + 1,
+        stage_count=len(stages),
+        message=stage.replace("_", " "),
+    )
+
+
+def _fresh_scratch(root: Path, run_id: str) -> Path:
+    """A private folder for one run. Folders of processes that are gone are swept on the way."""
+    root.mkdir(parents=True, exist_ok=True)
+    for folder in root.glob("run-*-*"):
+        owner = folder.name.rsplit("-", 1)[-1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+    scratch = root / f"run-{run_id}-{psutil.Process().pid}"
+    scratch.mkdir(mode=0o700, exist_ok=True)
+    return scratch
+
+
+_guards: dict[str, RunGuard] = {}
+_guards_lock = threading.Lock()
+
+
+def enter_guard(run_id: str, guard: RunGuard) -> None:
+    """Make a guard known to the other resources of the same run."""
+    with _guards_lock:
+        _guards[run_id] = guard
+
+
+def guard_of(run_id: str) -> RunGuard:
+    """The guard of a run in this process. Raises LeaseLost where the run never began properly."""
+    with _guards_lock:
+        guard = _guards.get(run_id)
+    if guard is None:
+        raise LeaseLost(f"run {run_id} has not begun its request in this process")
+    return guard
+
+
+def leave_guard(run_id: str) -> None:
+    """Forget and close a run's guard; harmless when there is none."""
+    with _guards_lock:
+        guard = _guards.pop(run_id, None)
+    if guard is not None:
+        guard.close()
