@@ -48,14 +48,14 @@ def parse_database_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg", query=query)
 
 
-def build_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
+def create_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
     """An engine for runs and commands. Connects on first use, not here."""
     engine = create_engine(parse_database_url(url), **_engine_options(pool_size))
     event.listen(engine, "handle_error", translate_driver_error)
     return engine
 
 
-def build_async_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+def create_asyncio_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine for the API. Connects on first use, not here."""
     engine = create_async_engine(parse_database_url(url), **_engine_options(pool_size))
     event.listen(engine.sync_engine, "handle_error", translate_driver_error)

@@ -15,7 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, select
 
-from pipeline3d.database.engines import build_sync_engine
+from pipeline3d.database.engines import create_sync_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 LOCK_ID = 0x7033_6461  # any number that no other program of the same database takes
@@ -52,7 +52,7 @@ def build_alembic_config(connection: Connection | None = None) -> Config:
 
 
 def _run(url: str, change: Callable[[Config], None]) -> str | None:
-    engine = build_sync_engine(url, pool_size=1)
+    engine = create_sync_engine(url, pool_size=1)
     try:
         with engine.begin() as connection:
             connection.execute(select(func.pg_advisory_xact_lock(LOCK_ID)))

@@ -148,6 +148,16 @@ def request_cancel(job_id: UUID) -> Select[Any]:
     return build_change(asked, {"event": "cancel_requested"}, event_type=EventType.WARNING)
 
 
+def cancel_queued(job_id: UUID, attempt: int) -> Select[Any]:
+    """End an attempt that has not begun."""
+    ended = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == JobState.QUEUED)
+        .values(state=JobState.CANCELED, completed_at=func.now(), **UNLEASED)
+    )
+    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING)
+
+
 def expire_overdue() -> Select[Any]:
     """End the queued requests whose deadline has passed."""
     overdue = (

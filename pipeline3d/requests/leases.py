@@ -6,22 +6,23 @@ Postgres. The functions are pure and return statements.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 
 from pipeline3d.database.tables import jobs, models
 from pipeline3d.requests.history import with_event
-from pipeline3d.values import JobState
+from pipeline3d.values import JobState, Kind
 
 
-def claim_queued(limit: int, lease_s: float) -> Select[Any]:
-    """Lease the most urgent, then oldest, queued requests that nobody holds."""
+def claim_queued(limit: int, lease_s: float, kinds: Sequence[Kind] | None = None) -> Select[Any]:
+    """Lease the most urgent, then oldest, queued requests that nobody holds; `kinds` None is every kind."""
     picked = (
         select(jobs.c.id, jobs.c.leased_at)
-        .where(claimable())
+        .where(claimable(), jobs.c.kind.in_(kinds) if kinds is not None else true())
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)

@@ -6,6 +6,7 @@ Each method is one statement in its own transaction. A run that lost its request
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -50,6 +51,7 @@ class RunningJob:
     run_id: str
     state: JobState
     heartbeat_at: datetime
+    silent_s: float
 
 
 class JobLedger:
@@ -60,9 +62,9 @@ class JobLedger:
 
     # -- for the dispatcher
 
-    def claim_queued(self, limit: int, lease_s: float) -> list[Claim]:
-        """Lease up to `limit` queued requests, the most urgent first, then the oldest."""
-        rows = self._all(leases.claim_queued(limit, lease_s))
+    def claim_queued(self, limit: int, lease_s: float, kinds: Sequence[Kind] | None = None) -> list[Claim]:
+        """Lease up to `limit` queued requests (of these kinds), the most urgent first, then the oldest."""
+        rows = self._all(leases.claim_queued(limit, lease_s, kinds))
         return [_claim(row) for row in sorted(rows, key=lambda row: (-row.priority, row.created_at, row.id))]
 
     def wait_for_queued(self, timeout_s: float) -> None:
@@ -144,6 +146,15 @@ class JobLedger:
         if self._first(statement) is None:
             raise _lost(self._read(job_id), None, attempt)
 
+    def read_artifact(self, job_id: UUID, asset: str) -> StoredObject | None:
+        """What an asset stored for a request: of several objects the newest; None where it stored nothing."""
+        row = self._first(reading.read_artifact(job_id, asset))
+        if row is None:
+            return None
+        return StoredObject(
+            key=row.storage_path, size=row.file_size_bytes, sha256=row.sha256, content_type=row.content_type
+        )
+
     def succeed(self, job_id: UUID, run_id: str) -> None:
         """Finish with success."""
         self._owned(changes.succeed(job_id, run_id), job_id, run_id)
@@ -167,6 +178,10 @@ class JobLedger:
         row = self._first(changes.request_cancel(job_id))
         return JobState((row or self._read(job_id)).state)
 
+    def cancel_queued(self, job_id: UUID, attempt: int) -> bool:
+        """End an attempt whose run was canceled before it began; False where it is past that."""
+        return self._first(changes.cancel_queued(job_id, attempt)) is not None
+
     # -- for the reconciler
 
     def list_running(self, silent_for_s: float) -> list[RunningJob]:
@@ -178,6 +193,7 @@ class JobLedger:
                 run_id=row.run_id,
                 state=JobState(row.state),
                 heartbeat_at=row.heartbeat_at,
+                silent_s=float(row.silent_s),
             )
             for row in self._all(reading.list_running(silent_for_s))
         ]

@@ -41,7 +41,10 @@ def list_own_jobs(user_id: UUID, *, skip: int, limit: int) -> Select[Any]:
 def list_running(silent_for_s: float) -> Select[Any]:
     """Requests that a run owns but has not spoken for that long."""
     return (
-        select(jobs.c.id, jobs.c.attempt, jobs.c.run_id, jobs.c.state, jobs.c.heartbeat_at)
+        select(
+            *(jobs.c[name] for name in ("id", "attempt", "run_id", "state", "heartbeat_at")),
+            func.extract("epoch", func.now() - jobs.c.heartbeat_at).label("silent_s"),
+        )
         .where(
             jobs.c.state.in_([JobState.RUNNING, JobState.CANCELING]),
             jobs.c.heartbeat_at <= func.now() - make_seconds(silent_for_s),
@@ -56,6 +59,23 @@ def list_artifacts(job_ids: list[UUID]) -> Select[Any]:
         select(artifacts)
         .where(artifacts.c.job_id.in_(job_ids))
         .order_by(artifacts.c.created_at, artifacts.c.asset, artifacts.c.name)
+    )
+
+
+def read_artifact(job_id: UUID, asset: str) -> Select[Any]:
+    """The newest object that an asset stored for a request."""
+    return (
+        select(artifacts)
+        .where(artifacts.c.job_id == job_id, artifacts.c.asset == asset, artifacts.c.sha256.is_not(None))
+        .order_by(artifacts.c.created_at.desc(), artifacts.c.name)
+        .limit(1)
+    )
+
+
+def read_named_artifact(job_id: UUID, asset: str, name: str) -> Select[Any]:
+    """One object of an asset by its name."""
+    return select(artifacts).where(
+        artifacts.c.job_id == job_id, artifacts.c.asset == asset, artifacts.c.name == name
     )
 
 

@@ -1,0 +1,144 @@
+"""Users and their API keys: how they are made, found and checked.
+
+A key is shown once, when it is made; only its hash is stored. An unknown user costs as much time as a wrong
+password and is answered the same. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from sqlalchemy import Insert, Select, Update, func, or_, select, true, update
+from sqlalchemy.dialects.postgresql import insert
+
+from pipeline3d.database.tables import api_keys, users
+from pipeline3d.requests.creation import new_job_id
+from pipeline3d.requests.leases import make_seconds, seconds_from_now
+
+KEY_PREFIX = "p3d_"
+PREFIX_LENGTH = 8
+"""How much of a key stays readable, so that its owner can tell keys apart."""
+
+LAST_USED_EVERY_S = 60
+DEFAULT_SCOPES = ("jobs:read", "jobs:write")
+
+_hasher = PasswordHasher()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Somebody who is known."""
+
+    id: UUID
+    username: str
+    is_active: bool
+    is_superuser: bool
+
+
+def generate_api_key() -> str:
+    """A new key with 256 random bits."""
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_api_key(key: str) -> str:
+    """What is stored of a key. Plain SHA-256: a random key cannot be found by trying."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def hash_password(password: str) -> str:
+    """What is stored of a password (argon2id)."""
+    return _hasher.hash(password)
+
+
+def is_password(password: str, password_hash: str | None) -> bool:
+    """Whether the password belongs to the hash. None, for an unknown user, takes as long and is False."""
+    try:
+        matches = _hasher.verify(password_hash or _hash_of_nobody(), password)
+    except (Argon2Error, InvalidHashError):
+        return False
+    return matches and password_hash is not None
+
+
+@lru_cache(maxsize=1)
+def _hash_of_nobody() -> str:
+    return hash_password(secrets.token_urlsafe(16))
+
+
+def find_user(username: str) -> Select[Any]:
+    """A user by name, with the password's hash."""
+    return select(users).where(users.c.username == username)
+
+
+def find_user_of_key(key: str) -> Select[Any]:
+    """The active user of a key that is neither revoked nor past its end."""
+    return (
+        select(users, api_keys.c.id.label("key_id"), api_keys.c.scopes)
+        .join(users, users.c.id == api_keys.c.user_id)
+        .where(
+            api_keys.c.key_hash == hash_api_key(key),
+            api_keys.c.revoked_at.is_(None),
+            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
+            users.c.is_active == true(),
+        )
+    )
+
+
+def touch_key(key_id: UUID) -> Update:
+    """Note that a key was used; at most one write a minute."""
+    stale = func.now() - make_seconds(LAST_USED_EVERY_S)
+    return (
+        update(api_keys)
+        .where(
+            api_keys.c.id == key_id, or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
+        )
+        .values(last_used_at=func.now())
+    )
+
+
+def create_user(username: str, password_hash: str, *, is_superuser: bool = False) -> Insert:
+    """Store a user; no row comes back where the name is taken."""
+    return (
+        insert(users)
+        .values(id=new_job_id(), username=username, password_hash=password_hash, is_superuser=is_superuser)
+        .on_conflict_do_nothing(index_elements=[users.c.username])
+        .returning(users.c.id)
+    )
+
+
+def create_api_key(user_id: UUID, key: str, *, name: str, expires_s: float | None = None) -> Insert:
+    """Store a key's hash; one that was revoked works again, any other stays as it is."""
+    row = insert(api_keys).values(
+        id=new_job_id(),
+        user_id=user_id,
+        name=name,
+        key_hash=hash_api_key(key),
+        prefix=key[:PREFIX_LENGTH],
+        scopes=list(DEFAULT_SCOPES),
+        expires_at=None if expires_s is None else seconds_from_now(expires_s),
+    )
+    return row.on_conflict_do_update(
+        index_elements=[api_keys.c.key_hash],
+        set_={"revoked_at": None},
+        where=(api_keys.c.revoked_at.is_not(None)) & (api_keys.c.user_id == user_id),
+    ).returning(api_keys.c.id)
+
+
+def revoke_other_keys(user_id: UUID, key: str, *, name: str) -> Update:
+    """End a user's keys of this name other than the one given."""
+    return (
+        update(api_keys)
+        .where(
+            api_keys.c.user_id == user_id,
+            api_keys.c.name == name,
+            api_keys.c.key_hash != hash_api_key(key),
+            api_keys.c.revoked_at.is_(None),
+        )
+        .values(revoked_at=func.now())
+    )

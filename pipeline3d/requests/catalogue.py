@@ -1,0 +1,208 @@
+"""The catalogue of models: what can be asked for, with which parameters, and whether it can run here.
+
+Read from a JSON file at start and kept in the `models` table, which is what requests are checked against.
+A model that cannot run is listed with the reason; nothing ever stands in for it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from sqlalchemy import Insert, Row, Select, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+
+from pipeline3d.database.tables import models
+from pipeline3d.errors import InvalidParameters, ModelNotReady, SettingsError
+from pipeline3d.requests.parameters import complete_parameters, take_image_key
+from pipeline3d.values import Family, Kind
+
+MODEL_COLUMNS = (
+    *("id", "name", "description", "kind", "family", "version", "tier", "queue", "pool"),
+    *("parameters_schema", "default_params", "licence", "readiness", "is_active"),
+)
+KINDS_OF_PICTURE = frozenset({Kind.IMAGE_TO_3D})
+KINDS_OF_PROMPT = frozenset({Kind.TEXT_TO_3D})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether this installation can run a model and, if not, why and what to do."""
+
+    ready: bool
+    code: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueModel:
+    """A model that a request can name."""
+
+    id: str
+    name: str
+    description: str
+    kind: Kind
+    family: Family
+    version: str
+    tier: str
+    queue: str
+    pool: str | None = None
+    parameters_schema: dict[str, Any] = field(default_factory=dict)
+    licence: dict[str, Any] = field(default_factory=dict)
+    readiness: Readiness = field(default_factory=lambda: Readiness(ready=True))
+    is_active: bool = True
+
+    @property
+    def default_params(self) -> dict[str, Any]:
+        """What a parameter is where nothing is sent."""
+        properties = self.parameters_schema.get("properties", {})
+        return {name: rule["default"] for name, rule in properties.items() if "default" in rule}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedParameters:
+    """Parameters that a model accepts: complete, with the picture's key and the prompt apart."""
+
+    params: dict[str, Any]
+    image_key: str | None
+    prompt: str | None
+
+
+def load_catalogue(path: Path) -> tuple[CatalogueModel, ...]:
+    """Read the catalogue; `SettingsError` names the model and what is wrong with it."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsError(f"The catalogue {path} cannot be read: {error}.") from error
+    parsed = tuple(parse_model(entry) for entry in entries)
+    ids = [model.id for model in parsed]
+    doubled = sorted({name for name in ids if ids.count(name) > 1})
+    if doubled:
+        raise SettingsError(f"The catalogue {path} has {', '.join(doubled)} more than once.")
+    return parsed
+
+
+def parse_model(entry: dict[str, Any]) -> CatalogueModel:
+    """One entry of the catalogue as a value."""
+    name = entry.get("id", "?")
+    try:
+        schema = entry["parameters_schema"]
+        Draft202012Validator.check_schema(schema)
+        model = CatalogueModel(
+            **{
+                **entry,
+                "kind": Kind(entry["kind"]),
+                "family": Family(entry["family"]),
+                "readiness": Readiness(**entry.get("readiness", {"ready": True})),
+            }
+        )
+        # A default that the schema refuses would fail every request that leaves it out.
+        complete_parameters(schema, {})
+    except SchemaError as error:
+        raise SettingsError(f"Model {name}: its parameters_schema is wrong: {error.message}.") from error
+    except (KeyError, TypeError, ValueError, InvalidParameters) as error:
+        raise SettingsError(f"Model {name} of the catalogue is wrong: {error}.") from error
+    return model
+
+
+def model_of_row(row: Row[Any]) -> CatalogueModel:
+    """A row of `models` as a value."""
+    values = {name: getattr(row, name) for name in MODEL_COLUMNS if name != "default_params"}
+    return CatalogueModel(
+        **{
+            **values,
+            "kind": Kind(row.kind),
+            "family": Family(row.family),
+            "readiness": Readiness(**row.readiness),
+        }
+    )
+
+
+def check_request(
+    model: CatalogueModel, sent: dict[str, Any], *, prompt: str | None, bucket: str
+) -> CheckedParameters:
+    """Check a request against its model, before anything is looked up.
+
+    `ModelNotReady` with the reason, or `InvalidParameters` with every field that is wrong.
+    """
+    if not model.readiness.ready:
+        raise ModelNotReady(
+            model.readiness.reason or f"{model.name} cannot run on this installation.",
+            code=model.readiness.code,
+            hint=model.readiness.hint,
+        )
+    fields, prompt = take_prompt(_without_own_bucket(sent, bucket), prompt)
+    params = complete_parameters(model.parameters_schema, fields)
+    image_key, params = take_image_key(params)
+    if model.kind in KINDS_OF_PICTURE and image_key is None:
+        raise InvalidParameters(
+            f"{model.name} makes a model of a picture, and input_params.input_path names none.",
+            code="missing_image",
+            hint="Get an upload ticket, PUT the picture, then send its object_name as input_path.",
+        )
+    if model.kind in KINDS_OF_PROMPT and not prompt:
+        raise InvalidParameters(
+            f"{model.name} makes a model of a text, and prompt is empty.",
+            code="missing_prompt",
+            hint="Send prompt with a description of the object.",
+        )
+    return CheckedParameters(params=params, image_key=image_key, prompt=prompt)
+
+
+def take_prompt(sent: dict[str, Any], prompt: str | None) -> tuple[dict[str, Any], str | None]:
+    """The prompt may come inside the parameters: it is moved out of them. The outer one wins."""
+    rest = {name: value for name, value in sent.items() if name != "prompt"}
+    inner = sent.get("prompt")
+    if inner is not None and not isinstance(inner, str):
+        raise InvalidParameters(
+            "prompt is not text.", details={"errors": [{"field": "prompt", "message": "prompt is not text."}]}
+        )
+    return rest, (prompt if prompt is not None else inner) or None
+
+
+def _without_own_bucket(sent: dict[str, Any], bucket: str) -> dict[str, Any]:
+    named = sent.get("bucket")
+    if named is not None and named != bucket:
+        raise InvalidParameters(
+            "input_params.bucket is not the bucket of this service.", hint="Leave bucket out."
+        )
+    return {name: value for name, value in sent.items() if name != "bucket"}
+
+
+def find_model(model_id: str) -> Select[Any]:
+    """A model that may be asked for."""
+    return select(models).where(models.c.id == model_id, models.c.is_active)
+
+
+def list_models() -> Select[Any]:
+    """All models that may be asked for, the ready ones first."""
+    ready = models.c.readiness["ready"].as_boolean()
+    return select(models).where(models.c.is_active).order_by(ready.desc(), models.c.id)
+
+
+def store_model(model: CatalogueModel) -> Insert:
+    """Store a model as the catalogue has it; a row that already says the same is not touched."""
+    readiness = model.readiness
+    values = {
+        **{name: getattr(model, name) for name in MODEL_COLUMNS},
+        "kind": model.kind.value,
+        "family": model.family.value,
+        "readiness": {
+            "ready": readiness.ready,
+            "code": readiness.code,
+            "reason": readiness.reason,
+            "hint": readiness.hint,
+        },
+    }
+    row = insert(models).values(values)
+    changing = [name for name in MODEL_COLUMNS if name != "id"]
+    return row.on_conflict_do_update(
+        index_elements=[models.c.id],
+        set_={**{name: row.excluded[name] for name in changing}, "updated_at": func.now()},
+        where=or_(*(models.c[name].is_distinct_from(row.excluded[name]) for name in changing)),
+    ).returning(models.c.id)

@@ -1,0 +1,157 @@
+"""Checking what a caller asked of a model: pure functions over the model's JSON Schema.
+
+The answer names every field that is wrong, what came and what is allowed. What passes is complete: every
+default is filled in and whole numbers are whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from pipeline3d.errors import InvalidParameters
+
+IMAGE_FIELDS = ("input_path", "image_path")
+"""Both names of the key of the uploaded picture; the first is the one that is stored."""
+
+MAX_SHOWN_CHARACTERS = 80
+_TYPE_WORDS = {
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+
+
+def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with their defaults; `InvalidParameters` with one entry per wrong field."""
+    unstorable = [_problem(path, value, _UNSTORABLE) for path, value in _unstorable_values(sent)]
+    if unstorable:
+        raise _invalid(unstorable)
+    # The schema describes both names of the picture as optional, so that which is missing is said in words.
+    problems = [describe_violation(error) for error in Draft202012Validator(dict(schema)).iter_errors(sent)]
+    if problems:
+        raise _invalid(sorted(problems, key=lambda problem: problem["field"]))
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    defaults = {name: rule["default"] for name, rule in properties.items() if "default" in rule}
+    return {
+        name: _normalised(properties.get(name, {}), value) for name, value in {**defaults, **sent}.items()
+    }
+
+
+def take_image_key(params: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The picture's key, under whichever name it came, and the parameters with it under one name."""
+    given = {name: params[name] for name in IMAGE_FIELDS if params.get(name) is not None}
+    rest = {name: value for name, value in params.items() if name not in IMAGE_FIELDS}
+    if len(set(given.values())) > 1:
+        names = " and ".join(given)
+        raise InvalidParameters(
+            f"{names} name two different objects; one picture is needed.", hint="Send input_path alone."
+        )
+    if not given:
+        return None, rest
+    key = next(iter(given.values()))
+    return key, {IMAGE_FIELDS[0]: key, **rest}
+
+
+def describe_violation(error: ValidationError) -> dict[str, Any]:
+    """One violation of a schema as the field, a sentence, what came and what is allowed."""
+    path = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        allowed = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(allowed))
+        return {
+            "field": ".".join(filter(None, (path, unknown[0]))),
+            "message": f"{', '.join(unknown)} is no parameter of this model; it has {', '.join(allowed)}.",
+            "allowed": allowed,
+        }
+    if error.validator == "required":
+        missing = next(name for name in error.validator_value if name not in error.instance)
+        return {
+            "field": ".".join(filter(None, (path, missing))),
+            "message": f"{missing} is missing.",
+            "allowed": _allowed(error.schema.get("properties", {}).get(missing, {})),
+        }
+    return _problem(path, error.instance, _allowed(error.schema))
+
+
+def _allowed(rule: Mapping[str, Any]) -> str:
+    """What a schema's rule allows, in words."""
+    if "enum" in rule:
+        return "one of " + ", ".join(str(value) for value in rule["enum"])
+    types = rule.get("type", "any value")
+    words = " or ".join(
+        _TYPE_WORDS.get(name, name) for name in ([types] if isinstance(types, str) else types)
+    )
+    limits = {
+        "minimum": "at least {}",
+        "exclusiveMinimum": "more than {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "less than {}",
+        "minLength": "at least {} characters",
+        "maxLength": "at most {} characters",
+    }
+    told = [sentence.format(rule[limit]) for limit, sentence in limits.items() if limit in rule]
+    return ", ".join([words, " and ".join(told)] if told else [words])
+
+
+def _problem(field: str, value: Any, allowed: str) -> dict[str, Any]:
+    shown = repr(value) if isinstance(value, str) else str(value)
+    if len(shown) > MAX_SHOWN_CHARACTERS:
+        shown = shown[:MAX_SHOWN_CHARACTERS] + "…"
+    shown = shown.encode("utf-8", "replace").decode().replace("\x00", "\\x00")
+    return {
+        "field": field,
+        "message": f"{field or 'the value'} is {shown}; allowed is {allowed}.",
+        "got": shown,
+        "allowed": allowed,
+    }
+
+
+def _invalid(problems: list[dict[str, Any]]) -> InvalidParameters:
+    return InvalidParameters(
+        " ".join(problem["message"] for problem in problems),
+        hint="GET /api/v1/models/{id} has the model's parameters.",
+        details={"errors": problems},
+    )
+
+
+def _normalised(rule: Mapping[str, Any], value: Any) -> Any:
+    # JSON Schema counts 2.0 as an integer; whoever reads the parameters should not have to.
+    if rule.get("type") == "integer" and isinstance(value, float):
+        return int(value)
+    return value
+
+
+_UNSTORABLE = "text without NUL or broken characters, and finite numbers"
+
+
+def find_unstorable(value: Any) -> tuple[str, Any] | None:
+    """The first value, with its path, that JSON in Postgres cannot hold; None where all can be stored."""
+    return next(_unstorable_values(value), None)
+
+
+def _unstorable_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            if not _is_storable_text(str(name)):
+                yield path, str(name)
+            else:
+                yield from _unstorable_values(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _unstorable_values(inner, f"{path}.{index}" if path else str(index))
+    elif (isinstance(value, str) and not _is_storable_text(value)) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        yield path, value
+
+
+def _is_storable_text(text: str) -> bool:
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
