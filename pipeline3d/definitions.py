@@ -49,7 +49,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         jobs=[image_to_3d],
         sensors=[
             build_dispatch_sensor(settings.lease_s),
-            build_reconcile_sensor(settings.silent_after_s),
+            build_reconcile_sensor(settings.lease_s, settings.silent_after_s),
         ],
         resources=build_resources(settings),
         executor=dg.in_process_executor,

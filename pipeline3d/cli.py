@@ -1,0 +1,198 @@
+"""The command line: every command is a few calls into the rooms, and nothing is decided here.
+
+Settings are read once per command. An error of ours is printed as a sentence, never as a traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from pipeline3d.errors import Pipeline3dError, SettingsError
+
+if TYPE_CHECKING:
+    from pipeline3d.client import Pipeline3dClient
+    from pipeline3d.installation import Installation
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CATALOGUE = Path(__file__).parent.parent / "resources" / "catalogue.json"
+
+
+def explains_errors(command: Callable[P, T]) -> Callable[P, T]:
+    """Print our own errors as sentences and exit with 1 (2 for wrong settings)."""
+
+    @wraps(command)
+    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return command(*arguments, **options)
+        except Pipeline3dError as error:
+            click.secho(error.message, fg="red", err=True)
+            if error.hint:
+                click.echo(error.hint, err=True)
+            sys.exit(2 if isinstance(error, SettingsError) else 1)
+
+    return wrapped
+
+
+def _installation() -> Installation:
+    from pipeline3d.installation import read_installation
+
+    installation = read_installation()
+    logging.basicConfig(level=installation.settings.log_level)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return installation
+
+
+@click.group()
+def main() -> None:
+    """Pipeline3D: ask for a 3D model and get it."""
+
+
+@main.command()
+@explains_errors
+def up() -> None:
+    """Start everything, print where it is, and stay until Ctrl-C."""
+    from pipeline3d.running import stay_up
+
+    stay_up(_installation)
+
+
+@main.command()
+@click.option("--input", "photo", type=click.Path(path_type=Path, dir_okay=False), help="Your own photo.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True)
+@click.option("--model", "model_id", default="inflate-v1", show_default=True)
+@explains_errors
+def demo(photo: Path | None, out: Path, model_id: str) -> None:
+    """Start everything, turn a photo into a GLB, print a summary, stop."""
+    from pipeline3d.running import demonstrate
+
+    sys.exit(0 if demonstrate(photo, out, model_id) else 1)
+
+
+@main.command()
+@explains_errors
+def migrate() -> None:
+    """Bring the tables of the jobs database and of Dagster's to this version."""
+    from pipeline3d.database.migration import migrate as migrate_jobs
+    from pipeline3d.installation import require
+
+    settings = _installation().settings
+    migrate_jobs(require(settings.database_url, "DATABASE_URL"))
+    click.echo("jobs database: up to date")
+
+
+@main.command()
+@explains_errors
+def seed() -> None:
+    """Write the first superuser and the catalogue. Running it twice changes nothing."""
+    from pipeline3d.installation import seed_database
+
+    click.echo(seed_database(_installation().settings, CATALOGUE))
+
+
+@main.command()
+@explains_errors
+def doctor() -> None:
+    """Check every part of the installation, one line each."""
+    from pipeline3d.doctor import Level, examine
+
+    installation = _installation()
+    colours = {Level.OK: "green", Level.NOTE: "cyan", Level.PROBLEM: "red"}
+    findings = examine(installation)
+    for finding in findings:
+        mark = click.style(f"{finding.level.value:<8}", fg=colours[finding.level])
+        click.echo(f"{mark} {finding.part:<18} {finding.message}")
+        if finding.advice:
+            click.echo(f"{'':<27} {finding.advice}")
+    sys.exit(1 if any(finding.level is Level.PROBLEM for finding in findings) else 0)
+
+
+@main.command("env-example")
+@click.option("--check", is_flag=True, help="Only say whether .env.example is up to date.")
+def env_example(check: bool) -> None:
+    """Print .env.example, which is generated from the settings."""
+    from pipeline3d.settings import render_env_example
+
+    text = render_env_example()
+    if not check:
+        click.echo(text, nl=False)
+    elif Path(".env.example").read_text(encoding="utf-8") != text:
+        click.secho(".env.example is stale: pipeline3d env-example > .env.example", fg="red", err=True)
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("photo", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--model", "model_id", default="inflate-v1", show_default=True)
+@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
+@explains_errors
+def submit(photo: Path, model_id: str, params: tuple[str, ...]) -> None:
+    """Upload a photo and ask for a model of it. Prints the job's id."""
+    client = _signed_in_client()
+    wanted = {"input_path": client.upload(photo), **parse_params(params)}
+    click.echo(client.create_job(model_id, wanted)["id"])
+
+
+@main.command()
+@click.argument("job_id", type=click.UUID)
+@explains_errors
+def watch(job_id: Any) -> None:
+    """Show a job's stages until it is finished."""
+    from rich.console import Console
+
+    from pipeline3d.demo import watch as watch_job
+
+    job = watch_job(_signed_in_client(), job_id, Console())
+    click.echo(f"{job['status']}" + (f": {job['error']['message']}" if job.get("error") else ""))
+    sys.exit(0 if job["status"] == "SUCCEEDED" else 1)
+
+
+@main.command()
+@click.argument("job_id", type=click.UUID)
+@click.option("--out", type=click.Path(path_type=Path), default=None, help="File; JOB_ID.glb if not given.")
+@explains_errors
+def get(job_id: Any, out: Path | None) -> None:
+    """Download the model of a finished job."""
+    click.echo(_signed_in_client().download(job_id, out or Path(f"{job_id}.glb")))
+
+
+@main.command()
+@explains_errors
+def models() -> None:
+    """List the models, and why some are not ready here."""
+    for model in _signed_in_client().models():
+        state = "ready" if model["ready"] else f"not ready: {model['not_ready_reason']}"
+        click.echo(f"{model['id']:<18} {model['name']:<22} {model['tier']:<10} {state}")
+
+
+def parse_params(params: tuple[str, ...]) -> dict[str, Any]:
+    """`size_m=0.3` → {"size_m": 0.3}: a value is JSON where it can be, else text."""
+    parsed: dict[str, Any] = {}
+    for param in params:
+        name, separator, text = param.partition("=")
+        if not separator:
+            raise click.BadParameter(f"{param!r} is not NAME=VALUE", param_hint="--param")
+        try:
+            parsed[name] = json.loads(text)
+        except json.JSONDecodeError:
+            parsed[name] = text
+    return parsed
+
+
+def _signed_in_client() -> Pipeline3dClient:
+    from pipeline3d.running import sign_in
+
+    return sign_in(_installation())
+
+
+__all__ = ["main", "parse_params", "perf_counter"]

@@ -1,0 +1,117 @@
+"""One photo through the whole system, as a caller of the HTTP API, with a progress bar and a summary.
+
+Speaks only HTTP to the installation; what it downloads it checks with the geometry library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipeline3d.client import Pipeline3dClient
+from pipeline3d.errors import BrokenModelOutput
+from pipeline3d.values import JobState
+
+LONGEST_WAIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoResult:
+    """What came out: the job as the API describes it, and the files that were fetched."""
+
+    job: dict[str, Any]
+    model: Path | None
+    preview: Path | None
+
+
+def run_demo(
+    client: Pipeline3dClient, photo: Path, out: Path, *, model_id: str, console: Console
+) -> DemoResult:
+    """Upload, ask, watch, fetch, check. A job that fails is a result too: look at `job`."""
+    key = client.upload(photo)
+    console.print(f"uploaded  {photo} as {key}")
+    job = client.create_job(model_id, {"input_path": key})
+    console.print(f"job       {job['id']} for {model_id}")
+    job = watch(client, UUID(job["id"]), console)
+    if job["status"] != JobState.SUCCEEDED:
+        return DemoResult(job=job, model=None, preview=None)
+    out.mkdir(parents=True, exist_ok=True)
+    model = client.download(job["id"], out / f"{photo.stem}.glb")
+    preview = client.download(job["id"], out / f"{photo.stem}.png", name="thumbnail.png")
+    check_model(model)
+    return DemoResult(job=job, model=model, preview=preview)
+
+
+def watch(client: Pipeline3dClient, job_id: UUID, console: Console) -> dict[str, Any]:
+    """Show the stages until the job is finished."""
+    columns = (
+        TextColumn("{task.description:<20}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("queued", total=100)
+        client_callback = _progress_callback(bar, task)
+        job = client.wait(job_id, on_progress=client_callback, timeout_s=LONGEST_WAIT_S)
+        client_callback(job)
+    return job
+
+
+def _progress_callback(bar: Progress, task: Any) -> Callable[[dict[str, Any]], None]:
+    seen: set[str] = set()
+
+    def show(job: dict[str, Any]) -> None:
+        progress = job.get("progress") or {}
+        label = progress.get("stage", "queued") if job["status"] == "RUNNING" else job["status"].lower()
+        if not bar.console.is_terminal and label not in seen:
+            # A log has no bar to redraw: one line for each stage.
+            bar.console.print(f"{job['progress_percent']:>4} %  {label}")
+        seen.add(label)
+        bar.update(task, completed=job["progress_percent"], description=label)
+
+    return show
+
+
+def check_model(path: Path) -> None:
+    """Read the file back as a stranger would. Raises BrokenModelOutput."""
+    from pipeline3d.geometry import checks, glb
+
+    mesh = glb.decode_glb(path.read_bytes())
+    failed = [c for c in checks.check_mesh(mesh) if not c.passed and c.severity == "error"]
+    if failed:
+        raise BrokenModelOutput("; ".join(f"{check.name}: {check.value}" for check in failed))
+
+
+def print_summary(result: DemoResult, console: Console, *, dagster_url: str, seconds: float) -> None:
+    """The numbers that a newcomer wants to see, or why there is no model."""
+    job = result.job
+    if result.model is None or result.preview is None:
+        error = job.get("error") or {}
+        console.print(f"\n[bold red]{job['status']}[/]  {error.get('code')} in {error.get('stage')}")
+        console.print(f"{error.get('message')}\n{error.get('hint') or ''}")
+        return
+    artifact = next(item for item in job["artifacts"] if item["type"] == "OUTPUT_MODEL")
+    facts = artifact.get("metadata") or {}
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row("model", str(result.model))
+    table.add_row("preview", str(result.preview))
+    table.add_row("faces", f"{facts.get('faces', 0):,} ({facts.get('vertices', 0):,} vertices)")
+    table.add_row("watertight", "yes" if facts.get("watertight") else "no")
+    table.add_row("size", f"{artifact['size'] / 1024:,.0f} KiB, {facts.get('extents_m')} m")
+    table.add_row("sha256", artifact["sha256"])
+    stages = ", ".join(f"{name} {took:.2f} s" for name, took in (job.get("stage_seconds") or {}).items())
+    table.add_row("stages", stages)
+    table.add_row("request to result", f"{seconds:.1f} s")
+    lineage = f"{dagster_url}/assets/glb_export?view=partitions&partition={job['id']}"
+    table.add_row("lineage", f"make up, then {lineage}")
+    table.add_row("made by", f"{job['model_id']} ({job.get('tier')}): the back side is inferred")
+    console.print()
+    console.print(table)
