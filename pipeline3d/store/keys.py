@@ -1,0 +1,75 @@
+"""The keys of objects: where each thing lies in the bucket and whose it is. Pure functions.
+
+    uploads/inputs/{user_id}/{uuid}-{file name}   what a caller uploaded; the key says whose it is
+    jobs/{job_id}/{asset}/{file name}             what a run made
+    tmp/{uuid}                                    on its way to its place; older than a day it is rubbish
+
+A key is made of parts that cannot leave their folder, whatever a caller sends as a file name.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from uuid import UUID, uuid4
+
+UPLOADS = "uploads/inputs"
+JOBS = "jobs"
+TEMPORARY = "tmp"
+MAX_NAME_LENGTH = 100
+"""Longest file name in a key; S3 allows 1024 bytes for the whole key."""
+
+DEFAULT_NAME = "file"
+_SAFE_PART = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
+
+
+def upload_key(user_id: UUID, filename: str, unique: UUID | None = None) -> str:
+    """A key for a user's upload, new each time."""
+    return f"{UPLOADS}/{user_id}/{unique or uuid4()}-{sanitise_filename(filename)}"
+
+
+def owner_of_upload(key: str) -> UUID | None:
+    """Whose upload a key names; None where it names no upload or is not a key that this module makes."""
+    parts = key.split("/")
+    expected = len(UPLOADS.split("/")) + 2
+    if len(parts) != expected or not key.startswith(f"{UPLOADS}/") or not _SAFE_PART.fullmatch(parts[-1]):
+        return None
+    try:
+        owner = UUID(parts[-2])
+    except ValueError:
+        return None
+    # UUID() also reads braces, upper case and a missing dash: one owner, one spelling
+    return owner if str(owner) == parts[-2] else None
+
+
+def artifact_key(job_id: UUID, asset: str, filename: str) -> str:
+    """The key of what an asset made for a request. The parts are ours: a wrong one is a mistake in code."""
+    for part in (asset, filename):
+        if not _SAFE_PART.fullmatch(part) or ".." in part:
+            raise ValueError(f"{part!r} cannot be part of a key")
+    return f"{JOBS}/{job_id}/{asset}/{filename}"
+
+
+def job_prefix(job_id: UUID) -> str:
+    """What the keys of all that a request made begin with."""
+    return f"{JOBS}/{job_id}/"
+
+
+def temporary_key(unique: UUID | None = None) -> str:
+    """A key for an object that is not whole yet."""
+    return f"{TEMPORARY}/{unique or uuid4()}"
+
+
+def sanitise_filename(filename: str) -> str:
+    """A file name as ASCII letters, digits, dots, dashes and underscores, with its extension kept."""
+    name = re.split(r"[/\\]", filename)[-1]
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", plain)
+    safe = re.sub(r"\.{2,}", ".", safe).strip("._-")
+    stem, dot, extension = safe.rpartition(".")
+    if not dot:
+        stem, extension = safe, ""
+    extension = extension[:10]
+    room = MAX_NAME_LENGTH - len(extension) - 1
+    stem = stem[:room].strip("._-") or DEFAULT_NAME
+    return f"{stem}.{extension}" if extension else stem
