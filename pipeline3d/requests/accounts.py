@@ -78,8 +78,10 @@ def find_user(username: str) -> Select[Any]:
 
 def find_user_of_key(key: str) -> Select[Any]:
     """The active user of a key that is neither revoked nor past its end."""
+    stale = func.now() - make_seconds(LAST_USED_EVERY_S)
+    use_is_stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
     return (
-        select(users, api_keys.c.id.label("key_id"), api_keys.c.scopes)
+        select(users, api_keys.c.id.label("key_id"), api_keys.c.scopes, use_is_stale.label("use_is_stale"))
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
             api_keys.c.key_hash == hash_api_key(key),
@@ -91,15 +93,8 @@ def find_user_of_key(key: str) -> Select[Any]:
 
 
 def touch_key(key_id: UUID) -> Update:
-    """Note that a key was used; at most one write a minute."""
-    stale = func.now() - make_seconds(LAST_USED_EVERY_S)
-    return (
-        update(api_keys)
-        .where(
-            api_keys.c.id == key_id, or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
-        )
-        .values(last_used_at=func.now())
-    )
+    """Note that a key was used. Call it where `find_user_of_key` says that the last note is a minute old."""
+    return update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=func.now())
 
 
 def create_user(username: str, password_hash: str, *, is_superuser: bool = False) -> Insert:

@@ -58,7 +58,8 @@ class JobLedger:
     """Reads and changes requests, synchronously."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        # Every method is one statement, which is a transaction by itself: no BEGIN and COMMIT to wait for.
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
 
     # -- for the dispatcher
 
@@ -229,15 +230,15 @@ class JobLedger:
         return row
 
     def _first(self, statement: Executable) -> Row[Any] | None:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             return connection.execute(statement).first()
 
     def _all(self, statement: Executable) -> list[Row[Any]]:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             return list(connection.execute(statement).all())
 
     def _scalar(self, statement: Executable) -> Any:
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             return connection.execute(statement).scalar()
 
 

@@ -18,6 +18,9 @@ IMAGE_FIELDS = ("input_path", "image_path")
 """Both names of the key of the uploaded picture; the first is the one that is stored."""
 
 MAX_SHOWN_CHARACTERS = 80
+MAX_DEPTH = 20
+"""Levels of nesting: far more than any parameter has, far fewer than would exhaust the stack."""
+
 _TYPE_WORDS = {
     "string": "text",
     "integer": "a whole number",
@@ -129,7 +132,7 @@ def _normalised(rule: Mapping[str, Any], value: Any) -> Any:
     return value
 
 
-_UNSTORABLE = "text without NUL or broken characters, and finite numbers"
+_UNSTORABLE = "text without NUL or broken characters, finite numbers, and at most 20 levels"
 
 
 def find_unstorable(value: Any) -> tuple[str, Any] | None:
@@ -137,16 +140,18 @@ def find_unstorable(value: Any) -> tuple[str, Any] | None:
     return next(_unstorable_values(value), None)
 
 
-def _unstorable_values(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
+def _unstorable_values(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    if depth > MAX_DEPTH:
+        yield path.split(".")[0], "nested too deeply"
+    elif isinstance(value, Mapping):
         for name, inner in value.items():
             if not _is_storable_text(str(name)):
                 yield path, str(name)
             else:
-                yield from _unstorable_values(inner, f"{path}.{name}" if path else str(name))
+                yield from _unstorable_values(inner, f"{path}.{name}" if path else str(name), depth + 1)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from _unstorable_values(inner, f"{path}.{index}" if path else str(index))
+            yield from _unstorable_values(inner, f"{path}.{index}" if path else str(index), depth + 1)
     elif (isinstance(value, str) and not _is_storable_text(value)) or (
         isinstance(value, float) and not math.isfinite(value)
     ):

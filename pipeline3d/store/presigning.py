@@ -27,6 +27,11 @@ class Signer:
     access_key: str
     secret_key: str
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port of every link."""
+        return f"{'https' if self.secure else 'http'}://{_host(self.endpoint, self.secure)}"
+
     def presign(
         self,
         method: str,
@@ -60,8 +65,7 @@ class Signer:
         request = "\n".join([method, path, encoded, canonical_headers, names, "UNSIGNED-PAYLOAD"])
         to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
         signature = hmac.new(self._signing_key(stamp[:8]), to_sign.encode(), hashlib.sha256).hexdigest()
-        scheme = "https" if self.secure else "http"
-        return f"{scheme}://{signed['host']}{path}?{encoded}&X-Amz-Signature={signature}"
+        return f"{self.origin}{path}?{encoded}&X-Amz-Signature={signature}"
 
     def _signing_key(self, date: str) -> bytes:
         key = f"AWS4{self.secret_key}".encode()

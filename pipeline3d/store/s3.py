@@ -75,6 +75,11 @@ class S3Store:
             endpoint=public, secure=public_secure, region=region, access_key=access_key, secret_key=secret_key
         )
 
+    @property
+    def public_origin(self) -> str:
+        """Scheme, host and port of the links, which is what a browser must be allowed to connect to."""
+        return self._signer.origin
+
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing; harmless where two do it at once."""
         with self._translated(self.bucket):
@@ -138,11 +143,18 @@ class S3Store:
 
     def read_head(self, key: str, n: int) -> bytes:
         """The first `n` bytes of an object; all of a shorter one."""
-        # A range of an empty object is an error in S3, so ask its size first.
-        if self.stat(key).size == 0:
-            return b""
-        with self._opened(key, length=n) as response:
-            return bytes(response.read(n))
+        with self._translated(key):
+            try:
+                response = self._client.get_object(self.bucket, key, length=n)
+            except S3Error as error:
+                if error.code == "InvalidRange":  # what S3 answers for any range of an empty object
+                    return b""
+                raise
+            try:
+                return bytes(response.read(n))
+            finally:
+                response.close()
+                response.release_conn()
 
     def stat(self, key: str) -> ObjectFacts:
         """Size, type and age of an object."""
@@ -204,9 +216,9 @@ class S3Store:
         return StoredObject(key=key, size=size, sha256=reader.hexdigest(), content_type=content_type)
 
     @contextmanager
-    def _opened(self, key: str, length: int = 0) -> Iterator[Any]:
+    def _opened(self, key: str) -> Iterator[Any]:
         with self._translated(key):
-            response = self._client.get_object(self.bucket, key, length=length)
+            response = self._client.get_object(self.bucket, key)
             try:
                 yield response
             finally:
