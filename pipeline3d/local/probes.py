@@ -10,11 +10,12 @@ import http.client
 import os
 import socket
 import struct
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 _LOOPBACK = "127.0.0.1"
 _TIMEOUT_S = 2.0
@@ -37,7 +38,8 @@ class PostgresProbe:
         try:
             with socket.create_connection((self.host, self.port), timeout=_TIMEOUT_S) as connection:
                 connection.sendall(struct.pack("!I", len(body) + 4) + body)
-                return connection.recv(1) == b"R"
+                # All of the answer: closing with a rest unread makes the server log a reset connection.
+                return connection.recv(1024).startswith(b"R")
         except OSError:
             return False
 
@@ -97,9 +99,45 @@ class ReadyFileProbe:
         return True
 
 
-Probe = PostgresProbe | HttpProbe | GrpcProbe | ReadyFileProbe
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlProbe:
+    """PostgreSQL answers this yes-or-no question with yes. Asked through `psql`, so it needs no driver."""
+
+    url: str
+    question: str
+    psql: str
+
+    def holds(self) -> bool:
+        """Ask once."""
+        parts = urlsplit(self.url)
+        # In the environment, because everyone may read a command line.
+        address = {
+            "PGHOST": parts.hostname or _LOOPBACK,
+            "PGPORT": str(parts.port or 5432),
+            "PGUSER": unquote(parts.username or ""),
+            "PGPASSWORD": unquote(parts.password or ""),
+            "PGDATABASE": unquote(parts.path.strip("/")),
+            "PGCONNECT_TIMEOUT": "2",
+            **{
+                f"PG{name.upper()}": value for name, value in parse_qsl(parts.query) if name.startswith("ssl")
+            },
+        }
+        try:
+            answer = subprocess.run(
+                [self.psql, "--no-psqlrc", "-At", "-c", self.question],
+                env={**os.environ, **address},
+                capture_output=True,
+                timeout=_TIMEOUT_S * 2,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return answer.stdout.strip() == b"t"
+
+
+Probe = PostgresProbe | HttpProbe | GrpcProbe | ReadyFileProbe | SqlProbe
 _PROBES: Mapping[str, type[Probe]] = {
-    probe.__name__: probe for probe in (PostgresProbe, HttpProbe, GrpcProbe, ReadyFileProbe)
+    probe.__name__: probe for probe in (PostgresProbe, HttpProbe, GrpcProbe, ReadyFileProbe, SqlProbe)
 }
 
 

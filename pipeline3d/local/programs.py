@@ -1,0 +1,164 @@
+"""The programs of an installation: what runs, in which order, and how each shows that it is ready.
+
+Pure functions of the environment, the state and the paths; `stack` runs what they return.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline3d.local import object_store_server as objects
+from pipeline3d.local import postgres_server as postgres
+from pipeline3d.local.ports import LOOPBACK
+from pipeline3d.local.probes import GrpcProbe, HttpProbe, PostgresProbe, SqlProbe
+from pipeline3d.local.state import LocalState
+from pipeline3d.local.supervision import Program
+
+# A stop takes at most the sum over the three levels, which must stay under ten seconds.
+_SERVER_STOP_S = 3
+_SERVICE_STOP_S = 3
+
+
+def plan_servers(
+    state: LocalState,
+    *,
+    data_directory: Path,
+    embedded: frozenset[str],
+    origins: Sequence[str],
+    checkout: Path,
+) -> list[Program]:
+    """The embedded servers that this installation needs."""
+    servers = []
+    if "postgres" in embedded:
+        servers.append(_plan_postgres(state, data_directory, checkout))
+    if "objects" in embedded:
+        servers.append(_plan_objects(state, data_directory, checkout, origins))
+    return servers
+
+
+def _plan_postgres(state: LocalState, data_directory: Path, checkout: Path) -> Program:
+    port = state.ports["postgres"]
+    command = [sys.executable, "-m", "pipeline3d.local.postgres_server"]
+    command += ["--dir", str(data_directory / "postgres"), "--port", str(port)]
+    return Program(
+        name="postgres",
+        command=[*command, *(f"--database={name}" for name in postgres.DATABASES)],
+        environment={postgres.PASSWORD_VARIABLE: state.postgres_password},
+        directory=checkout,
+        ready=PostgresProbe(port=port),
+        stop_signal="INT",  # "fast": open transactions are rolled back, nobody is waited for
+        stop_timeout_s=_SERVER_STOP_S,
+    )
+
+
+def _plan_objects(state: LocalState, data_directory: Path, checkout: Path, origins: Sequence[str]) -> Program:
+    port = state.ports["objects"]
+    command = [sys.executable, "-m", "pipeline3d.local.object_store_server"]
+    command += ["--dir", str(data_directory / "objects"), "--port", str(port), "--origin", ",".join(origins)]
+    return Program(
+        name="objects",
+        command=command,
+        environment={
+            objects.ACCESS_KEY_VARIABLE: state.object_store_access_key,
+            objects.SECRET_KEY_VARIABLE: state.object_store_secret_key,
+        },
+        directory=checkout,
+        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/healthcheck"),
+        stop_timeout_s=_SERVER_STOP_S,
+    )
+
+
+def plan_services(
+    environment: Mapping[str, str], *, checkout: Path, after: tuple[str, ...], since: datetime
+) -> list[Program]:
+    """What stands on the servers named in `after`; `since` is when this start began."""
+    return [
+        _plan_preparation("migrate", environment, checkout, after=after),
+        _plan_preparation("seed", environment, checkout, after=("migrate",)),
+        _plan_api(environment, checkout),
+        _plan_code_server(environment, checkout),
+        _plan_daemon(environment, checkout, since),
+        _plan_webserver(environment, checkout),
+    ]
+
+
+def _plan_preparation(
+    name: str, environment: Mapping[str, str], checkout: Path, *, after: tuple[str, ...]
+) -> Program:
+    """A command of our own that ends, and that must have succeeded before the rest begins."""
+    return Program(
+        name=name,
+        command=[sys.executable, "-m", "pipeline3d.cli", name],
+        environment=environment,
+        directory=checkout,
+        after=after,
+        once=True,
+    )
+
+
+def _plan_api(environment: Mapping[str, str], checkout: Path) -> Program:
+    port = environment["PIPELINE3D_API_PORT"]
+    host = environment.get("PIPELINE3D_HOST", LOOPBACK)
+    command = [sys.executable, "-m", "uvicorn", "pipeline3d.api.app:create_app", "--factory"]
+    command += ["--host", host, "--port", port, "--no-access-log"]
+    # Open event streams never end by themselves; a stop may not wait for them.
+    command += ["--timeout-graceful-shutdown", str(_SERVICE_STOP_S - 1)]
+    return Program(
+        name="api",
+        command=command,
+        environment=environment,
+        directory=checkout,
+        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/health"),
+        after=("seed",),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
+
+
+def _plan_code_server(environment: Mapping[str, str], checkout: Path) -> Program:
+    port = environment["PIPELINE3D_CODE_SERVER_PORT"]
+    command = [sys.executable, "-m", "dagster", "api", "grpc", "-m", "pipeline3d.definitions"]
+    return Program(
+        name="code-server",
+        command=[*command, "-h", LOOPBACK, "-p", port],
+        environment=environment,
+        directory=checkout,
+        ready=GrpcProbe(port=int(port)),
+        after=("migrate",),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
+
+
+def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+    return Program(
+        name="daemon",
+        command=[sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+        environment=environment,
+        directory=checkout,
+        # The sensor thread's own sign of life in the database: the process alone proves nothing.
+        ready=SqlProbe(
+            url=environment["DAGSTER_PG_URL"],
+            question="SELECT count(*) > 0 FROM daemon_heartbeats WHERE daemon_type = 'SENSOR'"
+            f" AND timestamp > '{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}'",
+            psql=str(postgres.find_binaries() / "psql"),
+        ),
+        after=("code-server",),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
+
+
+def _plan_webserver(environment: Mapping[str, str], checkout: Path) -> Program:
+    port = environment["PIPELINE3D_DAGSTER_PORT"]
+    host = environment.get("PIPELINE3D_HOST", LOOPBACK)
+    command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", host, "-p", port]
+    return Program(
+        name="webserver",
+        command=command,
+        environment=environment,
+        directory=checkout,
+        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/server_info"),
+        after=("code-server",),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
