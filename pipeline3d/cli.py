@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-CATALOGUE = Path(__file__).parent.parent / "resources" / "catalogue.json"
 
 
 def explains_errors(command: Callable[P, T]) -> Callable[P, T]:
@@ -64,12 +61,14 @@ def up() -> None:
     """Start everything, print where it is, and stay until Ctrl-C."""
     from pipeline3d.running import stay_up
 
-    stay_up(_installation)
+    stay_up()
 
 
 @main.command()
 @click.option("--input", "photo", type=click.Path(path_type=Path, dir_okay=False), help="Your own photo.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
+)
 @click.option("--model", "model_id", default="inflate-v1", show_default=True)
 @explains_errors
 def demo(photo: Path | None, out: Path, model_id: str) -> None:
@@ -85,19 +84,44 @@ def migrate() -> None:
     """Bring the tables of the jobs database and of Dagster's to this version."""
     from pipeline3d.database.migration import migrate as migrate_jobs
     from pipeline3d.installation import require
+    from pipeline3d.launch.dagster_storage import migrate_dagster
 
-    settings = _installation().settings
-    migrate_jobs(require(settings.database_url, "DATABASE_URL"))
-    click.echo("jobs database: up to date")
+    installation = _installation()
+    revision = migrate_jobs(require(installation.settings.database_url, "DATABASE_URL"))
+    click.echo(f"jobs database: at revision {revision}")
+    dagster_url = require(installation.settings.dagster_pg_url, "DAGSTER_PG_URL")
+    changed = migrate_dagster(dagster_url, installation.environment)
+    click.echo("dagster database: " + ("migrated" if changed else "up to date"))
 
 
 @main.command()
 @explains_errors
 def seed() -> None:
     """Write the first superuser and the catalogue. Running it twice changes nothing."""
-    from pipeline3d.installation import seed_database
+    from pipeline3d.database.engines import create_sync_engine
+    from pipeline3d.installation import CATALOGUE, require
+    from pipeline3d.requests.catalogue import load_catalogue
+    from pipeline3d.requests.seeding import seed as seed_database
 
-    click.echo(seed_database(_installation().settings, CATALOGUE))
+    settings = _installation().settings
+    password = settings.first_superuser_password
+    api_key = settings.first_superuser_api_key
+    report = seed_database(
+        create_sync_engine(require(settings.database_url, "DATABASE_URL")),
+        load_catalogue(CATALOGUE),
+        username=settings.first_superuser_username,
+        password=require(password.get_secret_value() if password else None, "FIRST_SUPERUSER_PASSWORD"),
+        api_key=api_key.get_secret_value() if api_key else None,
+    )
+    click.echo(f"seed: {report}" if report.changed_anything else "seed: nothing to do")
+
+
+@main.command()
+@click.pass_context
+def prepare(context: click.Context) -> None:
+    """What `up` runs before the services: migrate, then seed."""
+    context.invoke(migrate)
+    context.invoke(seed)
 
 
 @main.command()
@@ -195,4 +219,5 @@ def _signed_in_client() -> Pipeline3dClient:
     return sign_in(_installation())
 
 
-__all__ = ["main", "parse_params", "perf_counter"]
+if __name__ == "__main__":
+    main()

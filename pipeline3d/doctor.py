@@ -21,6 +21,8 @@ import sqlalchemy as sa
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import Pipeline3dError
+from pipeline3d.installation import Installation
+from pipeline3d.local.data_lock import is_held
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 
@@ -49,14 +51,21 @@ class Finding:
     advice: str = ""
 
 
-def examine(settings: Settings, *, running: bool) -> list[Finding]:
-    """All findings. `running`: whether this checkout's own processes are up."""
+def examine(installation: Installation) -> list[Finding]:
+    """All findings. What `make up` starts is only looked at while it is up."""
+    settings = installation.settings
+    running = is_held(settings.data_dir)
+    database_awaited = not running and "postgres" in installation.embedded
+    store_awaited = not running and "objects" in installation.embedded
     checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("disk", lambda: check_disk(settings.data_dir)),
-        ("database", lambda: check_database("database", settings.database_url, running)),
-        ("dagster database", lambda: check_database("dagster database", settings.dagster_pg_url, running)),
-        ("object store", lambda: check_object_store(settings, running)),
-        ("clock", lambda: check_clock(settings)),
+        ("database", lambda: check_database("database", settings.database_url, database_awaited)),
+        (
+            "dagster database",
+            lambda: check_database("dagster database", settings.dagster_pg_url, database_awaited),
+        ),
+        ("object store", lambda: check_object_store(settings, store_awaited)),
+        ("clock", lambda: check_clock(settings, "objects" in installation.embedded)),
         ("api", lambda: check_address("api", settings.api_url, "/ready", running)),
         ("dagster", lambda: check_address("dagster", settings.dagster_url, "/server_info", running)),
         ("redis", lambda: check_redis(settings.redis_url)),
@@ -102,9 +111,9 @@ def check_disk(data_dir: Path) -> Iterable[Finding]:
         yield Finding(part="disk", level=Level.OK, message=message)
 
 
-def check_database(part: str, url: str | None, running: bool) -> Iterable[Finding]:
+def check_database(part: str, url: str | None, awaited: bool) -> Iterable[Finding]:
     """Postgres answers a query and says which version it is."""
-    if url is None or (not running and _is_embedded(url)):
+    if url is None or awaited:
         yield _starts_with_up(part, "embedded PostgreSQL")
         return
     engine = create_sync_engine(url)
@@ -116,9 +125,9 @@ def check_database(part: str, url: str | None, running: bool) -> Iterable[Findin
     yield Finding(part=part, level=Level.OK, message=f"PostgreSQL {version} at {urlsplit(url).hostname}")
 
 
-def check_object_store(settings: Settings, running: bool) -> Iterable[Finding]:
+def check_object_store(settings: Settings, awaited: bool) -> Iterable[Finding]:
     """The bucket can be written, read and emptied again."""
-    if settings.minio_endpoint is None or (not running and _is_embedded(f"//{settings.minio_endpoint}")):
+    if settings.minio_endpoint is None or awaited:
         yield _starts_with_up("object store", "embedded S3 server")
         return
     store = connect_store(settings)
@@ -145,9 +154,9 @@ def connect_store(settings: Settings) -> S3Store:
     )
 
 
-def check_clock(settings: Settings) -> Iterable[Finding]:
+def check_clock(settings: Settings, embedded: bool) -> Iterable[Finding]:
     """This machine's clock against the object store's, since signed links depend on both."""
-    if settings.minio_endpoint is None or _is_embedded(f"//{settings.minio_endpoint}"):
+    if settings.minio_endpoint is None or embedded:
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         yield Finding(part="clock", level=Level.OK, message=f"{now}; one machine, one clock")
         return
@@ -255,7 +264,3 @@ def check_models(settings: Settings) -> Iterable[Finding]:
 
 def _starts_with_up(part: str, what: str) -> Finding:
     return Finding(part=part, level=Level.NOTE, message=f"{what}; starts with `make up`")
-
-
-def _is_embedded(url: str) -> bool:
-    return urlsplit(url).hostname in {"127.0.0.1", "localhost"}

@@ -1,0 +1,96 @@
+"""This checkout's installation: what was configured, completed with what the embedded servers generated.
+
+Every command begins here. The result is one complete `Settings` and the environment of all processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from pipeline3d.errors import SettingsError
+from pipeline3d.local.environment import build_environment, plan_embedded_servers, plan_wanted_ports
+from pipeline3d.local.state import LocalState, load_or_create_state, load_state
+from pipeline3d.settings import Settings, load_settings
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+"""Where `dagster.yaml` and `workspace.yaml` are."""
+CATALOGUE = CHECKOUT / "resources" / "catalogue.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """Complete settings; `embedded` names the servers that `up` starts (`postgres`, `objects`)."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    embedded: frozenset[str]
+    state: LocalState | None
+
+    @property
+    def api_address(self) -> str:
+        """The API on this machine."""
+        return f"http://127.0.0.1:{self.environment['PIPELINE3D_API_PORT']}"
+
+    @property
+    def password(self) -> str:
+        """The first user's password, configured or generated."""
+        return self.environment["FIRST_SUPERUSER_PASSWORD"]
+
+
+def read_installation() -> Installation:
+    """As it is now; before the first start the embedded servers have no address yet. Raises SettingsError."""
+    configured = load_settings()
+    return _complete(configured, load_state(configured.data_dir))
+
+
+def prepare_installation(configured: Settings) -> Installation:
+    """As it will be started: ports are chosen and remembered. Only for whoever holds the data folder."""
+    variables = configured_variables(configured)
+    state = load_or_create_state(configured.data_dir, wanted_ports=plan_wanted_ports(variables))
+    return _complete(configured, state)
+
+
+def _complete(configured: Settings, state: LocalState | None) -> Installation:
+    variables = configured_variables(configured)
+    embedded = plan_embedded_servers(variables)
+    if state is None:
+        return Installation(settings=configured, environment=variables, embedded=embedded, state=None)
+    environment = build_environment(
+        state, checkout=CHECKOUT, data_directory=configured.data_dir, configured=variables
+    )
+    for variable, port in (("API_URL", "PIPELINE3D_API_PORT"), ("DAGSTER_URL", "PIPELINE3D_DAGSTER_PORT")):
+        environment.setdefault(variable, f"http://127.0.0.1:{environment[port]}")
+    return Installation(
+        settings=load_settings(environment), environment=environment, embedded=embedded, state=state
+    )
+
+
+def configured_variables(settings: Settings) -> dict[str, str]:
+    """The variables that somebody set, as text, as an environment holds them."""
+    variables = {}
+    for name in sorted(settings.model_fields_set):
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+        elif isinstance(value, bool):
+            text = str(value).lower()
+        elif isinstance(value, list):
+            text = ",".join(value)
+        else:
+            text = "" if value is None else str(value)
+        variables[name.upper()] = text
+    return variables
+
+
+def require(value: str | None, variable: str) -> str:
+    """A setting that a command cannot do without. Raises SettingsError."""
+    if value is None:
+        raise SettingsError(
+            f"{variable} is not set, and the embedded server has never been started.",
+            hint="Run `make up` once, or set it in .env.",
+        )
+    return value

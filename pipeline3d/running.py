@@ -1,0 +1,142 @@
+"""Starting the installation for a person: `up` stays, `demo` does one job and stops.
+
+Prints what becomes ready and where everything is. The work is done by `local.stack`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+from rich.console import Console
+
+from pipeline3d.client import Pipeline3dClient
+from pipeline3d.demo import print_summary, run_demo
+from pipeline3d.errors import ServerFailure, UnusableInput
+from pipeline3d.installation import CHECKOUT, Installation, prepare_installation, read_installation
+from pipeline3d.local.data_lock import DataLock
+from pipeline3d.local.environment import plan_studio_origins
+from pipeline3d.local.programs import plan_servers, plan_services
+from pipeline3d.local.stack import Stack
+from pipeline3d.settings import load_settings
+
+
+@contextmanager
+def running_stack(console: Console, *, show_logs: bool) -> Iterator[tuple[Installation, Stack]]:
+    """Everything started and ready; stopped at the end, however it comes. Raises ServerFailure."""
+    configured = load_settings()
+    with DataLock(configured.data_dir) as lock:
+        installation = prepare_installation(configured)
+        assert installation.state is not None
+        origins = plan_studio_origins(installation.state, tuple(installation.settings.backend_cors_origins))
+        servers = plan_servers(
+            installation.state,
+            data_directory=configured.data_dir,
+            embedded=installation.embedded,
+            origins=origins,
+            checkout=CHECKOUT,
+        )
+        services = plan_services(
+            installation.environment,
+            checkout=CHECKOUT,
+            after=tuple(server.name for server in servers),
+            host=installation.settings.pipeline3d_host,
+        )
+        show = (lambda line: console.print(line, markup=False, highlight=False)) if show_logs else None
+        with Stack(lock, show=show) as stack:
+            stack.start(
+                [*servers, *services],
+                on_ready=lambda name, seconds: console.print(f"{name:<12} ready in {seconds:.1f} s"),
+            )
+            lock.announce(
+                {"API": installation.api_address, "Dagster": installation.settings.dagster_url or ""}
+            )
+            yield installation, stack
+
+
+def stay_up() -> None:
+    """Start everything, say where it is, and stay until Ctrl-C."""
+    console = Console(highlight=False)
+    started = perf_counter()
+    with running_stack(console, show_logs=True) as (installation, stack):
+        print_addresses(installation, console, perf_counter() - started)
+        try:
+            stack.wait()
+        except KeyboardInterrupt:
+            console.print("\nstopping ...")
+    console.print("stopped; `make up` finds all data again")
+
+
+def print_addresses(installation: Installation, console: Console, seconds: float) -> None:
+    """Where a person goes next, and how to sign in."""
+    settings = installation.settings
+    console.print(f"\n[bold green]{settings.project_name} is up[/] after {seconds:.1f} s. Ctrl-C stops it.")
+    console.print(f"  studio    {settings.api_url}/studio")
+    console.print(f"  API docs  {settings.api_url}/docs")
+    console.print(f"  Dagster   {settings.dagster_url}")
+    console.print(
+        f"  sign in   {settings.first_superuser_username} / {_where_the_password_is(installation)}\n"
+    )
+
+
+def _where_the_password_is(installation: Installation) -> str:
+    if "first_superuser_password" in load_settings().model_fields_set:
+        return "the FIRST_SUPERUSER_PASSWORD that you set"
+    return f"{installation.password}  (kept in {installation.settings.data_dir}/local.json)"
+
+
+def demonstrate(photo: Path | None, out: Path, model_id: str) -> bool:
+    """One photo through everything; whether a model came out. Uses a stack that is already running."""
+    console = Console(highlight=False, soft_wrap=True)
+    photo = photo or draw_sample(out)
+    if not photo.is_file():
+        raise UnusableInput(
+            f"{photo} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
+        )
+    try:
+        with running_stack(console, show_logs=False) as (installation, _stack):
+            succeeded = _demonstrate_on(installation, photo, out, model_id, console)
+    except ServerFailure as failure:
+        if failure.code != "already_running":
+            raise
+        console.print("using the installation that is already running here")
+        return _demonstrate_on(read_installation(), photo, out, model_id, console)
+    console.print("everything is stopped")
+    return succeeded
+
+
+def _demonstrate_on(
+    installation: Installation, photo: Path, out: Path, model_id: str, console: Console
+) -> bool:
+    with sign_in(installation) as client:
+        console.print(f"signed in as {installation.settings.first_superuser_username}")
+        started = perf_counter()
+        result = run_demo(client, photo, out, model_id=model_id, console=console)
+    print_summary(
+        result,
+        console,
+        dagster_url=installation.settings.dagster_url or "",
+        seconds=perf_counter() - started,
+    )
+    return result.model is not None
+
+
+def draw_sample(out: Path) -> Path:
+    """The sample photo, which the project draws itself."""
+    from pipeline3d.imaging.sample_photo import draw_sample_photo
+
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "sample.jpg"
+    draw_sample_photo().save(path, quality=92)
+    return path
+
+
+def sign_in(installation: Installation) -> Pipeline3dClient:
+    """A client that is signed in as the first user."""
+    if installation.state is None:
+        raise ServerFailure("Nothing runs here yet.", hint="Run `make up` first.")
+    client = Pipeline3dClient(installation.api_address)
+    client.login(installation.settings.first_superuser_username, installation.password)
+    return client

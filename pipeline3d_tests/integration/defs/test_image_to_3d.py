@@ -1,0 +1,167 @@
+"""A request's run: real assets, database and object store; only the daemon is missing."""
+
+import hashlib
+import io
+
+import dagster as dg
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from pipeline3d.errors import LeaseLost
+from pipeline3d.values import STAGES_BY_KIND, Kind
+
+STAGES = STAGES_BY_KIND[Kind.IMAGE_TO_3D]
+
+
+def png_of_a_disc(colour=(200, 60, 40, 255)) -> bytes:
+    image = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
+    ImageDraw.Draw(image).ellipse((48, 48, 208, 208), fill=colour)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def png_of_noise() -> bytes:
+    pixels = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_photo_becomes_a_stored_and_recorded_model(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    result = workbench.run(job_id)
+    assert result.success
+    row = workbench.row(job_id)
+    assert (row.state, row.progress_percent, row.attempt) == ("SUCCEEDED", 100, 1)
+    assert tuple(row.stage_seconds) == tuple(sorted(STAGES, key=list(row.stage_seconds).index))
+    assert set(row.stage_seconds) == set(STAGES)
+    artifacts = workbench.artifacts(job_id)
+    assert set(artifacts) == {*STAGES, "upload"} - {"delivery"}
+    for artifact in artifacts.values():
+        content = workbench.store.read_bytes(artifact.storage_path)
+        assert len(content) == artifact.file_size_bytes
+        if artifact.asset != "upload":
+            assert hashlib.sha256(content).hexdigest() == artifact.sha256
+    assert artifacts["glb_export"].type == "OUTPUT_MODEL"
+    assert artifacts["glb_export"].metadata["watertight"] is True
+    assert artifacts["glb_export"].storage_path == f"jobs/{job_id}/glb_export/model.glb"
+
+
+def test_nothing_is_left_in_the_scratch_folder_and_no_temporary_object_in_the_store(workbench):
+    good, bad = workbench.request(png_of_a_disc()), workbench.request(b"no picture")
+    workbench.run(good)
+    workbench.run(bad)
+    assert list(workbench.scratch.iterdir()) == []
+    assert list(workbench.store.list_keys("tmp/")) == []
+
+
+def test_analysts_see_sizes_counts_parameters_and_the_preview(workbench):
+    job_id = workbench.request(png_of_a_disc(), size_m=0.5)
+    result = workbench.run(job_id)
+    metadata = {
+        event.asset_key.path[-1]: event.materialization.metadata
+        for event in result.get_asset_materialization_events()
+    }
+    assert metadata["source_image"]["width_px"].value == 256
+    assert metadata["source_image"]["parameters"].value["size_m"] == 0.5
+    assert metadata["mesh"]["faces"].value > 100
+    assert max(metadata["glb_export"]["extents_m"].value) == pytest.approx(0.5, abs=1e-3)
+    assert "http://api.example.com/previews/" in metadata["model_preview"]["preview"].value
+    assert metadata["glb_export"]["dagster/uri"].value.endswith("/glb_export/model.glb")
+
+
+@pytest.mark.parametrize(
+    ("picture", "code", "stage"),
+    [
+        (b"this is no picture", "not_an_image", "source_image"),  # a text file
+        (png_of_a_disc()[:300], "truncated_image", "source_image"),  # an upload that broke off
+        (png_of_noise(), "no_clear_object", "preprocessed_image"),  # nothing to cut out
+    ],
+)
+def test_a_bad_picture_ends_in_failed_with_code_stage_and_a_sentence(workbench, picture, code, stage):
+    job_id = workbench.request(picture)
+    assert not workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, row.error_code, row.error_stage, row.attempt) == ("FAILED", code, stage, 1)
+    assert len(row.error_message) > 10
+    assert row.error_hint
+    assert row.error_retryable is False
+
+
+def test_an_upload_that_disappeared_is_named(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    workbench.store.remove(workbench.artifacts(job_id)["upload"].storage_path)
+    workbench.run(job_id)
+    row = workbench.row(job_id)
+    assert (row.state, row.error_code, row.error_stage) == ("FAILED", "object_missing", "source_image")
+
+
+def test_an_unreachable_object_store_queues_the_next_attempt(workbench, monkeypatch):
+    job_id = workbench.request(png_of_a_disc())
+    monkeypatch.setenv("MINIO_ENDPOINT", "127.0.0.1:1")
+    assert not workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, row.attempt, row.error_code) == ("QUEUED", 2, "store_unavailable")
+    assert row.not_before is not None
+    monkeypatch.undo()
+
+
+def test_a_stored_intermediate_that_disappeared_is_named_and_not_replaced(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    workbench.run(job_id)
+    key = workbench.artifacts(job_id)["mesh"].storage_path
+    workbench.store.remove(key)
+    result = workbench.run(job_id, attempt=None, asset_selection=[dg.AssetKey("glb_export")])
+    assert not result.success
+    assert key in str(result.all_events[-1]) or any(key in str(event) for event in result.all_events)
+
+
+def test_launching_the_job_by_hand_for_a_finished_request_rebuilds_and_leaves_the_state(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    workbench.run(job_id)
+    before = workbench.row(job_id)
+    assert workbench.run(job_id, attempt=None).success
+    after = workbench.row(job_id)
+    assert (after.state, after.attempt, after.completed_at) == ("SUCCEEDED", 1, before.completed_at)
+
+
+def test_one_asset_can_be_materialized_again_from_what_is_stored(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    workbench.run(job_id)
+    before = workbench.artifacts(job_id)["glb_export"]
+    result = workbench.run(job_id, attempt=None, asset_selection=[dg.AssetKey("glb_export")])
+    assert result.success
+    assert workbench.artifacts(job_id)["glb_export"].sha256 == before.sha256
+
+
+def test_launching_by_hand_for_a_failed_request_is_a_new_attempt(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    key = workbench.artifacts(job_id)["upload"].storage_path
+    workbench.store.put_bytes(key, b"broken", "image/png")
+    workbench.run(job_id)
+    assert workbench.row(job_id).state == "FAILED"
+    workbench.store.put_bytes(key, png_of_a_disc(), "image/png")
+    assert workbench.run(job_id, attempt=None).success
+    row = workbench.row(job_id)
+    assert (row.state, row.attempt, row.error_code) == ("SUCCEEDED", 2, None)
+
+
+def test_a_second_run_of_an_attempt_that_is_being_worked_on_does_nothing(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    workbench.ledger.begin(job_id, attempt=1, run_id="the first run", delivers=True)
+    with pytest.raises(dg.DagsterError) as caught:
+        workbench.definitions.resolve_job_def("image_to_3d").execute_in_process(
+            instance=workbench.instance, partition_key=str(job_id), tags={"pipeline3d/attempt": "1"}
+        )
+    assert isinstance(caught.value.__cause__, LeaseLost)
+    assert workbench.row(job_id).run_id == "the first run"
+    assert workbench.row(job_id).state == "RUNNING"
+
+
+def test_the_same_picture_and_seed_give_the_same_mesh(workbench):
+    first, second = workbench.request(png_of_a_disc()), workbench.request(png_of_a_disc())
+    workbench.run(first)
+    workbench.run(second)
+    assert workbench.artifacts(first)["mesh"].sha256 == workbench.artifacts(second)["mesh"].sha256
