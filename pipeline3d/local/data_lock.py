@@ -80,6 +80,21 @@ def read_holder(data_directory: Path) -> dict[str, Any]:
     return content
 
 
+def is_held(data_directory: Path) -> bool:
+    """Whether a stack runs on the directory, or its guardian still cleans up after one."""
+    try:
+        descriptor = os.open(data_directory / LOCK_FILE, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _is_alive(holder: Mapping[str, Any]) -> bool:
     try:
         return bool(psutil.Process(holder["pid"]).create_time() == holder["created"])

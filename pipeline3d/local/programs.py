@@ -72,16 +72,22 @@ def _plan_objects(state: LocalState, data_directory: Path, checkout: Path, origi
 
 
 def plan_services(
-    environment: Mapping[str, str], *, checkout: Path, after: tuple[str, ...], since: datetime
+    environment: Mapping[str, str],
+    *,
+    checkout: Path,
+    after: tuple[str, ...],
+    host: str = LOOPBACK,
+    since: datetime | None = None,
 ) -> list[Program]:
-    """What stands on the servers named in `after`; `since` is when this start began."""
+    """What stands on the servers named in `after`; `since` is when this start began (now, if not told)."""
+    since = since or datetime.now(UTC)
     return [
         _plan_preparation("migrate", environment, checkout, after=after),
         _plan_preparation("seed", environment, checkout, after=("migrate",)),
-        _plan_api(environment, checkout),
+        _plan_api(environment, checkout, host),
         _plan_code_server(environment, checkout),
         _plan_daemon(environment, checkout, since),
-        _plan_webserver(environment, checkout),
+        _plan_webserver(environment, checkout, host),
     ]
 
 
@@ -99,9 +105,8 @@ def _plan_preparation(
     )
 
 
-def _plan_api(environment: Mapping[str, str], checkout: Path) -> Program:
+def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Program:
     port = environment["PIPELINE3D_API_PORT"]
-    host = environment.get("PIPELINE3D_HOST", LOOPBACK)
     command = [sys.executable, "-m", "uvicorn", "pipeline3d.api.app:create_app", "--factory"]
     command += ["--host", host, "--port", port, "--no-access-log"]
     # Open event streams never end by themselves; a stop may not wait for them.
@@ -149,9 +154,8 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime
     )
 
 
-def _plan_webserver(environment: Mapping[str, str], checkout: Path) -> Program:
+def _plan_webserver(environment: Mapping[str, str], checkout: Path, host: str) -> Program:
     port = environment["PIPELINE3D_DAGSTER_PORT"]
-    host = environment.get("PIPELINE3D_HOST", LOOPBACK)
     command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", host, "-p", port]
     return Program(
         name="webserver",
