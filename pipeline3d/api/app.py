@@ -1,0 +1,70 @@
+"""The HTTP API as one application. Reads the settings once; connects when it is first asked something."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.staticfiles import StaticFiles
+
+import pipeline3d
+from pipeline3d.api.middleware import RequestGuard
+from pipeline3d.api.problems import add_problem_handlers
+from pipeline3d.api.routers import accounts, health, jobs, models, pages, previews, uploads
+from pipeline3d.api.services import Services, build_services
+from pipeline3d.errors import Pipeline3dError
+from pipeline3d.settings import Settings, load_settings
+
+logger = logging.getLogger("pipeline3d.api")
+
+API_PREFIX = "/api/v1"
+STATIC = Path(__file__).parent / "static"
+EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "Idempotency-Replayed"]
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Without settings they are read from the environment; `SettingsError` if wrong."""
+    settings = settings or load_settings()
+    services = build_services(settings)
+    app = FastAPI(
+        title=settings.project_name,
+        version=getattr(pipeline3d, "__version__", "0.1.0"),
+        summary="Ask for a 3D model, watch it being made, download it.",
+        lifespan=_lifespan,
+        # Both spellings of a path are routes: a redirect would lose the body in some clients.
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    add_problem_handlers(app)
+    app.add_middleware(RequestGuard)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.backend_cors_origins,
+        allow_credentials=True,
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["x-api-key", "content-type", "idempotency-key"],
+        expose_headers=EXPOSED_HEADERS,
+    )
+    app.include_router(health.router)
+    app.include_router(pages.router)
+    app.include_router(previews.router)
+    for router in (accounts.router, uploads.router, jobs.router, models.router):
+        app.include_router(router, prefix=API_PREFIX)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    try:
+        await services.ask_store(services.store.ensure_bucket)
+    except Pipeline3dError as error:
+        # The API starts without its store, says so at /ready and answers 503 until it is there.
+        logger.warning("%s", error)
+    yield
+    await services.engine.dispose()

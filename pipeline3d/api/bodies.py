@@ -1,0 +1,224 @@
+"""The wire forms: what comes in and what goes out, field by field. No rules beyond the form itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from pipeline3d.requests.parameters import find_unstorable
+
+MAX_PROMPT_LENGTH = 4000
+
+
+def _storable(value: Any) -> Any:
+    found = find_unstorable(value)
+    if found is not None:
+        raise ValueError(f"{found[0] or 'it'} holds text, a number or a depth that cannot be stored")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Json = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
+class LoginBody(BaseModel):
+    """Who signs in."""
+
+    username: Annotated[Text, Field(max_length=150)]
+    password: Annotated[str, Field(max_length=1024)]
+
+
+class LoginAnswer(BaseModel):
+    """A new key; it is shown this once."""
+
+    api_key: str
+    username: str
+    message: str
+    expires_in: int
+
+
+class UserRead(BaseModel):
+    """An account."""
+
+    id: UUID
+    username: str
+    is_active: bool
+    is_superuser: bool
+
+
+class TicketBody(BaseModel):
+    """What is to be uploaded."""
+
+    filename: Annotated[Text, Field(min_length=1, max_length=1024)]
+    content_type: Annotated[Text, Field(min_length=1, max_length=100)]
+
+
+class Ticket(BaseModel):
+    """Leave to upload one object: PUT it to `upload_url` with exactly these headers."""
+
+    upload_url: str
+    object_name: str
+    expires_in: int
+    max_bytes: int
+    headers: dict[str, str]
+
+
+class JobCreate(BaseModel):
+    """A request for a model."""
+
+    model_id: Annotated[Text, Field(min_length=1, max_length=100, examples=["inflate-v1"])]
+    input_params: Json = Field(default_factory=dict, description="See the model's parameters_schema.")
+    prompt: Annotated[Text, Field(max_length=MAX_PROMPT_LENGTH)] | None = None
+    tags: Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=20)] = []
+    metadata: Json = Field(default_factory=dict, description="Kept and returned as it is.")
+
+    model_config = {"protected_namespaces": ()}
+
+
+class ProgressRead(BaseModel):
+    """A whole snapshot of how far a job is."""
+
+    percent: int
+    stage: str | None
+    stage_number: int
+    stage_count: int
+    message: str
+
+
+class ErrorRead(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    stage: str | None
+    message: str
+    hint: str | None
+    retryable: bool
+
+
+class ArtifactRead(BaseModel):
+    """An object that belongs to a job; GET `url` for a link to its content."""
+
+    name: str
+    asset: str
+    type: str
+    content_type: str
+    size: int
+    sha256: str | None
+    attempt: int
+    created_at: datetime
+    url: str
+
+
+class JobLinks(BaseModel):
+    """Where to look next."""
+
+    self: str
+    events: str
+    artifacts: str
+    download: str
+    lineage: str | None
+
+
+class JobRead(BaseModel):
+    """A job as it stands."""
+
+    id: UUID
+    model_id: str
+    kind: str
+    tier: str
+    prompt: str | None
+    input_params: dict[str, Any]
+    params: dict[str, Any]
+    status: str
+    progress_percent: int
+    progress: ProgressRead
+    attempt: int
+    max_attempts: int
+    error: ErrorRead | None
+    artifacts: list[ArtifactRead]
+    stage_seconds: dict[str, float]
+    links: JobLinks
+    tags: list[str]
+    metadata: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    model_config = {"protected_namespaces": ()}
+
+
+class EventRead(BaseModel):
+    """A line of a job's history."""
+
+    id: int
+    event_type: str
+    payload: dict[str, Any]
+    created_at: datetime
+
+
+class DownloadRead(BaseModel):
+    """A link to an object's content, for a while."""
+
+    download_url: str
+    expires_in: int
+    filename: str
+    content_type: str
+    size: int
+    sha256: str | None
+
+
+class LicenceRead(BaseModel):
+    """Under which terms a model may be used."""
+
+    name: str = ""
+    link: str | None = None
+    note: str | None = None
+
+
+class ModelRead(BaseModel):
+    """A model that a job can ask for."""
+
+    id: str
+    name: str
+    description: str
+    kind: str
+    family: str
+    version: str
+    tier: str
+    queue: str
+    ready: bool
+    not_ready_code: str | None
+    not_ready_reason: str | None
+    not_ready_hint: str | None
+    default_params: dict[str, Any]
+    parameters_schema: dict[str, Any]
+    licence: LicenceRead
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: str = "ok"
+    env: str
+
+
+class DependencyRead(BaseModel):
+    """Whether one thing that this service needs is there."""
+
+    name: str
+    ok: bool
+    seconds: float
+    problem: str | None
+    hint: str | None
+
+
+class Readiness(BaseModel):
+    """Whether everything that this service needs is there."""
+
+    status: str
+    env: str
+    dependencies: list[DependencyRead]

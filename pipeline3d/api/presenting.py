@@ -1,0 +1,133 @@
+"""Rows as wire forms: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from pipeline3d.api import bodies
+from pipeline3d.requests.catalogue import CatalogueModel
+from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
+
+JOBS_PATH = "/api/v1/jobs"
+
+
+def present_job(row: Row[Any], artifacts: Iterable[Row[Any]], *, dagster_url: str | None) -> bodies.JobRead:
+    """A job with its artifacts."""
+    path = f"{JOBS_PATH}/{row.id}"
+    lineage = f"{dagster_url.rstrip('/')}/runs/{row.run_id}" if dagster_url and row.run_id else None
+    return bodies.JobRead(
+        id=row.id,
+        model_id=row.model_id,
+        kind=row.kind,
+        tier=row.tier,
+        prompt=row.prompt,
+        input_params=row.input_params,
+        params=row.params,
+        status=row.state,
+        progress_percent=row.progress_percent,
+        progress=_present_progress(row),
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        error=_present_error(row),
+        artifacts=[present_artifact(artifact) for artifact in artifacts],
+        stage_seconds=row.stage_seconds,
+        links=bodies.JobLinks(
+            self=path,
+            events=f"{path}/events",
+            artifacts=f"{path}/artifacts",
+            download=f"{path}/download",
+            lineage=lineage,
+        ),
+        tags=row.tags,
+        metadata=row.metadata,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        started_at=row.started_at,
+        completed_at=row.completed_at,
+    )
+
+
+def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:
+    """An object of a job."""
+    return bodies.ArtifactRead(
+        name=row.name,
+        asset=row.asset,
+        type=row.type,
+        content_type=row.content_type,
+        size=row.file_size_bytes,
+        sha256=row.sha256,
+        attempt=row.attempt,
+        created_at=row.created_at,
+        url=f"{JOBS_PATH}/{row.job_id}/artifacts/{row.asset}/{row.name}",
+    )
+
+
+def present_event(row: Row[Any]) -> bodies.EventRead:
+    """A line of history."""
+    return bodies.EventRead(
+        id=row.id, event_type=row.event_type, payload=row.payload, created_at=row.created_at
+    )
+
+
+def present_model(model: CatalogueModel) -> bodies.ModelRead:
+    """A model of the catalogue."""
+    return bodies.ModelRead(
+        id=model.id,
+        name=model.name,
+        description=model.description,
+        kind=model.kind,
+        family=model.family,
+        version=model.version,
+        tier=model.tier,
+        queue=model.queue,
+        ready=model.readiness.ready,
+        not_ready_code=model.readiness.code,
+        not_ready_reason=model.readiness.reason,
+        not_ready_hint=model.readiness.hint,
+        default_params=model.default_params,
+        parameters_schema=model.parameters_schema,
+        licence=bodies.LicenceRead(**model.licence),
+    )
+
+
+def download_filename(job_id: UUID, artifact: Row[Any]) -> str:
+    """The name under which a person saves an object: tells the job and keeps the ending."""
+    stored = PurePosixPath(artifact.storage_path)
+    return f"{job_id}-{stored.stem[:60]}{stored.suffix}"
+
+
+def _present_progress(row: Row[Any]) -> bodies.ProgressRead:
+    snapshot = row.progress or {}
+    stages = STAGES_BY_KIND.get(Kind(row.kind), ())
+    return bodies.ProgressRead(
+        percent=row.progress_percent,
+        stage=snapshot.get("stage"),
+        stage_number=snapshot.get("stage_number", 0),
+        stage_count=snapshot.get("stage_count", len(stages)),
+        message=snapshot.get("message", ""),
+    )
+
+
+def _present_error(row: Row[Any]) -> bodies.ErrorRead | None:
+    if row.error_code is None:
+        if row.state == JobState.EXPIRED:
+            return bodies.ErrorRead(
+                code="expired",
+                stage=None,
+                message="The job's deadline passed before it began.",
+                hint="Create it again, with more time.",
+                retryable=True,
+            )
+        return None
+    return bodies.ErrorRead(
+        code=row.error_code,
+        stage=row.error_stage,
+        message=row.error_message,
+        hint=row.error_hint,
+        retryable=row.error_retryable,
+    )

@@ -1,0 +1,172 @@
+"""Errors as answers: RFC 9457 problem documents, one handler for each branch of the error tree.
+
+`detail` is always plain text, so that clients which read `{"detail": "..."}` keep working. No answer holds a
+secret, a stack or a statement. This is the only place that knows which error has which status.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from pipeline3d import errors
+from pipeline3d.database.engines import POOL_TIMEOUTS
+
+logger = logging.getLogger("pipeline3d.api")
+
+PROBLEM_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+STATUS_BY_CODE: dict[str, int] = {
+    "invalid_api_key": 403,
+    "inactive_user": 400,
+    "no_result": 404,
+    "unknown_artifact": 404,
+    "file_too_large": 413,
+}
+"""Codes whose status differs from that of their class."""
+
+STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
+    errors.InvalidParameters: 422,
+    errors.UnknownModel: 404,
+    errors.ModelNotReady: 501,
+    errors.UnknownJob: 404,
+    errors.NotYours: 403,
+    errors.NotAuthenticated: 401,
+    errors.NotFinished: 400,
+    errors.IdempotencyConflict: 409,
+    errors.RequestError: 400,
+}
+
+
+class ProblemResponse(Response):
+    """One problem document."""
+
+    media_type = PROBLEM_TYPE
+
+    def render(self, content: Any) -> bytes:
+        # ASCII, because what a caller sent and is quoted back need not be encodable
+        return json.dumps(content, ensure_ascii=True).encode()
+
+
+def build_problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    headers: dict[str, str] | None = None,
+    **more: Any,
+) -> ProblemResponse:
+    """The answer for one problem. `code` is for programs, `detail` and `hint` are for people."""
+    body = {
+        "type": f"urn:pipeline3d:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "hint": hint,
+        **more,
+    }
+    return ProblemResponse(body, status_code=status, headers=headers)
+
+
+def status_of(error: errors.Pipeline3dError) -> int:
+    """The HTTP status of an error that the caller can fix."""
+    if error.code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[error.code]
+    return next(STATUS_BY_ERROR[cls] for cls in type(error).__mro__ if cls in STATUS_BY_ERROR)
+
+
+def request_error_problem(_request: Request, error: Exception) -> Response:
+    """The caller can fix it."""
+    assert isinstance(error, errors.RequestError)
+    more = {"errors": error.details["errors"]} if "errors" in error.details else {}
+    status = status_of(error)
+    headers = {"WWW-Authenticate": 'ApiKey header="x-api-key"'} if status == HTTPStatus.UNAUTHORIZED else None
+    return build_problem(status, error.code, error.message, hint=error.hint, headers=headers, **more)
+
+
+def transient_problem(_request: Request, error: Exception) -> Response:
+    """Something that this service needs does not answer; the same request may work soon."""
+    assert isinstance(error, errors.TransientFailure)
+    logger.warning("%s", error)
+    return _unavailable(error.code, error.message)
+
+
+def pool_timeout_problem(_request: Request, error: Exception) -> Response:
+    """No connection was free for too long."""
+    logger.warning("No database connection became free: %s", type(error).__name__)
+    return _unavailable(errors.DatabaseUnavailable.code, "The database is too busy.")
+
+
+def permanent_problem(_request: Request, error: Exception) -> Response:
+    """Something that should be there is missing or broken."""
+    assert isinstance(error, errors.PermanentFailure)
+    logger.error("%s", error)
+    if error.code == "object_missing":
+        return build_problem(HTTPStatus.NOT_FOUND, error.code, "The object is no longer in the store.")
+    return build_problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, error.message, hint=error.hint)
+
+
+def http_problem(_request: Request, error: Exception) -> Response:
+    """What the framework refuses: an unknown path, a method that a path does not have."""
+    assert isinstance(error, HTTPException)
+    code = HTTPStatus(error.status_code).name.lower()
+    return build_problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+
+
+def validation_problem(_request: Request, error: Exception) -> Response:
+    """A body, path or query that is not of the right form, with each field named."""
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+        for problem in error.errors()
+    ]
+    detail = " ".join(f"{problem['field']}: {problem['message'].rstrip('.')}." for problem in found)
+    return build_problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "invalid_request",
+        detail,
+        hint="See /docs for the form.",
+        errors=found,
+    )
+
+
+def unexpected_problem(request_id: str) -> ProblemResponse:
+    """Nothing about an unexpected error leaves the service but the id under which the log has it."""
+    return build_problem(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        errors.Pipeline3dError.code,
+        "Something went wrong in the service.",
+        hint="If it stays so, report the request id.",
+        request_id=request_id,
+    )
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Register one handler per branch."""
+    app.add_exception_handler(errors.RequestError, request_error_problem)
+    app.add_exception_handler(errors.TransientFailure, transient_problem)
+    app.add_exception_handler(errors.PermanentFailure, permanent_problem)
+    app.add_exception_handler(RequestValidationError, validation_problem)
+    app.add_exception_handler(HTTPException, http_problem)
+    for timeout in POOL_TIMEOUTS:
+        app.add_exception_handler(timeout, pool_timeout_problem)
+
+
+def _unavailable(code: str, detail: str) -> ProblemResponse:
+    return build_problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        code,
+        detail,
+        hint=f"Try again in {RETRY_AFTER_S} seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

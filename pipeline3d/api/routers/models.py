@@ -1,0 +1,27 @@
+"""The catalogue."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from pipeline3d.api.bodies import ModelRead
+from pipeline3d.api.presenting import present_model
+from pipeline3d.api.services import AppServices
+from pipeline3d.api.submission import find_catalogue_model
+from pipeline3d.requests import catalogue
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+
+@router.get("")
+@router.get("/", include_in_schema=False)
+async def list_models(services: AppServices) -> list[ModelRead]:
+    """What can be asked for, with its parameters; the models that can run here come first."""
+    rows = await services.all(catalogue.list_models())
+    return [present_model(catalogue.model_of_row(row)) for row in rows]
+
+
+@router.get("/{model_id}")
+async def read_model(model_id: str, services: AppServices) -> ModelRead:
+    """One model."""
+    return present_model(await find_catalogue_model(services, model_id))

@@ -1,0 +1,19 @@
+"""Tickets for uploads."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from pipeline3d.api.auth import CurrentAccount
+from pipeline3d.api.bodies import Ticket, TicketBody
+from pipeline3d.api.services import AppServices
+from pipeline3d.api.uploads import make_ticket
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.post("/jobs/upload-ticket")
+@router.post("/jobs/upload-ticket/", include_in_schema=False)
+async def upload_ticket(body: TicketBody, account: CurrentAccount, services: AppServices) -> Ticket:
+    """Leave to PUT one picture into the object store."""
+    return make_ticket(services, account.id, body.filename, body.content_type)

@@ -1,0 +1,92 @@
+"""What the routes work with: the database, the object store and the settings, made once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from anyio import CapacityLimiter
+from fastapi import Depends, Request
+from sqlalchemy import Executable, Row
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from pipeline3d.database.engines import create_asyncio_engine
+from pipeline3d.errors import SettingsError
+from pipeline3d.settings import Settings
+from pipeline3d.store.s3 import S3Store
+
+T = TypeVar("T")
+
+STORE_THREADS = 16
+PASSWORD_THREADS = 2
+"""Hashing a password takes 64 MiB and a core for a while: more at once would starve the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """One process's connections. Statements run one by one, each a transaction by itself."""
+
+    settings: Settings
+    engine: AsyncEngine
+    store: S3Store
+    store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
+    password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
+
+    async def first(self, statement: Executable) -> Row[Any] | None:
+        """Run a statement; its first row."""
+        async with self.engine.connect() as connection:
+            return (await connection.execute(statement)).first()
+
+    async def all(self, statement: Executable) -> list[Row[Any]]:
+        """Run a statement; all its rows."""
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(statement)).all())
+
+    async def execute(self, statement: Executable) -> None:
+        """Run a statement that brings nothing back."""
+        async with self.engine.connect() as connection:
+            await connection.execute(statement)
+
+    async def ask_store(self, question: Callable[..., T], *arguments: Any) -> T:
+        """Run a call of the object store, which waits for the network, in a thread."""
+        return await anyio.to_thread.run_sync(question, *arguments, limiter=self.store_limiter)
+
+    async def check_password(self, check: Callable[..., T], *arguments: Any) -> T:
+        """Run a check of a password, which is slow on purpose, in a thread."""
+        return await anyio.to_thread.run_sync(check, *arguments, limiter=self.password_limiter)
+
+
+def build_services(settings: Settings) -> Services:
+    """The services that the settings describe. Connects to nothing yet."""
+    secret = settings.minio_secret_key
+    if not settings.database_url:
+        raise SettingsError("DATABASE_URL is not set.", hint="`pipeline3d up` starts a database and sets it.")
+    if not settings.minio_endpoint or not settings.minio_access_key or secret is None:
+        raise SettingsError(
+            "MINIO_ENDPOINT, MINIO_ACCESS_KEY and MINIO_SECRET_KEY are not all set.",
+            hint="`pipeline3d up` starts an object store and sets them.",
+        )
+    engine = create_asyncio_engine(settings.database_url)
+    return Services(
+        settings=settings,
+        engine=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        store=S3Store(
+            settings.minio_endpoint,
+            settings.minio_access_key,
+            secret.get_secret_value(),
+            settings.minio_bucket,
+            secure=settings.minio_secure,
+            public_endpoint=settings.minio_public_endpoint,
+        ),
+    )
+
+
+def services_of(request: Request) -> Services:
+    """The services of the app that answers this request."""
+    services: Services = request.app.state.services
+    return services
+
+
+AppServices = Annotated[Services, Depends(services_of)]

@@ -1,0 +1,117 @@
+"""From a body to a stored job: checks first, then one statement. A key makes a repeated request harmless."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row
+
+from pipeline3d.api.bodies import JobCreate
+from pipeline3d.api.services import Services
+from pipeline3d.api.uploads import check_uploaded_image
+from pipeline3d.errors import IdempotencyConflict, InvalidParameters, UnknownModel
+from pipeline3d.requests import creation, reading
+from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.catalogue import (
+    KINDS_OF_PICTURE,
+    CatalogueModel,
+    check_request,
+    find_model,
+    model_of_row,
+    take_prompt,
+)
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A stored job, and whether an earlier request of the same key had stored it."""
+
+    row: Row[Any]
+    repeated: bool
+
+
+async def submit_job(
+    services: Services, account: Account, body: JobCreate, idempotency_key: str | None
+) -> Submission:
+    """Store a job, or give back the one that the same request stored before."""
+    request_hash = None
+    if idempotency_key is not None:
+        require_idempotency_key(idempotency_key)
+        request_hash = creation.hash_request(body.model_dump(mode="json"))
+        earlier = await _find_earlier(services, account, idempotency_key, request_hash)
+        if earlier is not None:
+            return Submission(row=earlier, repeated=True)
+    job = await _check(services, account, body, idempotency_key, request_hash)
+    await services.first(creation.create_job(job))
+    if idempotency_key is not None and request_hash is not None:
+        # Of two equal requests at once one stored the job: whichever it was, the key now names it.
+        stored = await _find_earlier(services, account, idempotency_key, request_hash)
+        assert stored is not None
+        return Submission(row=stored, repeated=stored.id != job.id)
+    row = await services.first(reading.read_job(job.id))
+    assert row is not None
+    return Submission(row=row, repeated=False)
+
+
+def require_idempotency_key(key: str) -> None:
+    """Refuse a key that cannot be compared reliably."""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidParameters(
+            "Idempotency-Key has 1 to 255 printable ASCII characters without spaces.",
+            code="invalid_idempotency_key",
+            hint="Use a UUID.",
+        )
+
+
+async def find_catalogue_model(services: Services, model_id: str) -> CatalogueModel:
+    """A model that may be asked for."""
+    row = await services.first(find_model(model_id))
+    if row is None:
+        raise UnknownModel(f"There is no model {model_id!r}.", hint="GET /api/v1/models lists the models.")
+    return model_of_row(row)
+
+
+async def _check(
+    services: Services,
+    account: Account,
+    body: JobCreate,
+    idempotency_key: str | None,
+    request_hash: str | None,
+) -> creation.NewJob:
+    """Everything that can be known to be wrong before the job exists."""
+    model = await find_catalogue_model(services, body.model_id)
+    checked = check_request(
+        model, body.input_params, prompt=body.prompt, bucket=services.settings.minio_bucket
+    )
+    upload = None
+    if model.kind in KINDS_OF_PICTURE and checked.image_key is not None:
+        upload = await check_uploaded_image(services, account.id, checked.image_key)
+    return creation.NewJob(
+        id=creation.new_job_id(),
+        user_id=account.id,
+        model_id=model.id,
+        kind=model.kind,
+        family=model.family,
+        prompt=checked.prompt,
+        input_params=take_prompt(body.input_params, None)[0],
+        params=checked.params,
+        upload=upload,
+        tags=tuple(body.tags),
+        metadata=body.metadata,
+        idempotency_key=idempotency_key,
+        request_hash=request_hash,
+    )
+
+
+async def _find_earlier(services: Services, account: Account, key: str, request_hash: str) -> Row[Any] | None:
+    row = await services.first(reading.read_job_by_idempotency_key(account.id, key))
+    if row is not None and row.request_hash != request_hash:
+        raise IdempotencyConflict(
+            f"Idempotency-Key was used before for another request, which made job {row.id}.",
+            hint="Use a new key for a new request.",
+        )
+    return row
