@@ -108,6 +108,7 @@ class ArtifactRead(BaseModel):
     size: int
     sha256: str | None
     attempt: int
+    metadata: dict[str, Any]
     created_at: datetime
     url: str
 

@@ -62,6 +62,7 @@ def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:
         size=row.file_size_bytes,
         sha256=row.sha256,
         attempt=row.attempt,
+        metadata=row.metadata,
         created_at=row.created_at,
         url=f"{JOBS_PATH}/{row.job_id}/artifacts/{row.asset}/{row.name}",
     )

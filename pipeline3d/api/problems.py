@@ -46,6 +46,10 @@ STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
 }
 
 
+CODE_BY_STATUS = {413: "body_too_large"}
+"""Refusals of the framework whose code is one of ours."""
+
+
 class ProblemResponse(Response):
     """One problem document."""
 
@@ -119,7 +123,7 @@ def permanent_problem(_request: Request, error: Exception) -> Response:
 def http_problem(_request: Request, error: Exception) -> Response:
     """What the framework refuses: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)
-    code = HTTPStatus(error.status_code).name.lower()
+    code = CODE_BY_STATUS.get(error.status_code, HTTPStatus(error.status_code).name.lower())
     return build_problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
 
 
@@ -127,7 +131,10 @@ def validation_problem(_request: Request, error: Exception) -> Response:
     """A body, path or query that is not of the right form, with each field named."""
     assert isinstance(error, RequestValidationError)
     found = [
-        {"field": ".".join(str(part) for part in problem["loc"]), "message": problem["msg"]}
+        {
+            "field": ".".join(str(part) for part in problem["loc"]),
+            "message": problem["msg"].removeprefix("Value error, "),
+        }
         for problem in error.errors()
     ]
     detail = " ".join(f"{problem['field']}: {problem['message'].rstrip('.')}." for problem in found)
