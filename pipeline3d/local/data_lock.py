@@ -23,6 +23,8 @@ from pipeline3d.local.state import create_private_directory
 LOCK_FILE = "stack.lock"
 # A killed stack's guardian holds the lock until everything of it has ended.
 _CLEAN_UP_PATIENCE_S = 16.0
+# A process that was just killed looks alive for a moment.
+_DYING_PATIENCE_S = 0.5
 
 
 class DataLock:
@@ -39,10 +41,11 @@ class DataLock:
 
     def __enter__(self) -> DataLock:
         self._descriptor = os.open(self.data_directory / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + _CLEAN_UP_PATIENCE_S
+        began = time.monotonic()
         while not self._try():
             holder = read_holder(self.data_directory)
-            if _is_alive(holder) or time.monotonic() > deadline:
+            patience_s = _DYING_PATIENCE_S if _is_alive(holder) else _CLEAN_UP_PATIENCE_S
+            if time.monotonic() > began + patience_s:
                 os.close(self._descriptor)
                 raise _already_running(self.data_directory, holder)
             time.sleep(0.05)
@@ -97,7 +100,9 @@ def is_held(data_directory: Path) -> bool:
 
 def _is_alive(holder: Mapping[str, Any]) -> bool:
     try:
-        return bool(psutil.Process(holder["pid"]).create_time() == holder["created"])
+        process = psutil.Process(holder["pid"])
+        same = process.create_time() == holder["created"]
+        return bool(same and process.status() != psutil.STATUS_ZOMBIE)
     except (KeyError, psutil.Error):
         return False
 

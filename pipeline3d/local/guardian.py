@@ -1,9 +1,9 @@
 """Cleans up after a stack that was killed: `python -m pipeline3d.local.guardian DATA_DIRECTORY`.
 
 Sleeps until its standard input, a pipe that only the stack holds, closes. A goodbye before that means
-an orderly stop. Otherwise the supervisor is already stopping its programs, because its parent died; whoever
-does not end in time is killed. It holds the stack's lock meanwhile, so that no new stack
-starts into the middle of it.
+an orderly stop. Otherwise the supervisor is stopping its programs already, because its parent died; it
+gets the time to do that in order, and whatever is left then is killed. It holds the stack's lock
+meanwhile, so that no new stack starts into the middle of it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # meant for the stack; we end when it has ended
     if sys.stdin.buffer.read() == GOODBYE:
         return
-    from pipeline3d.local.leftovers import end_processes_of  # psutil only when there is work
+    from pipeline3d.local import leftovers  # psutil only when there is work
 
-    end_processes_of(Path(sys.argv[1]), patience_s=PATIENCE_S)
+    data_directory = Path(sys.argv[1])
+    leftovers.wait_for_supervisor_of(data_directory, patience_s=PATIENCE_S)
+    leftovers.end_processes_of(data_directory, patience_s=0.2)
 
 
 if __name__ == "__main__":

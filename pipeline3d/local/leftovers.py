@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from pipeline3d.local.supervision import STACK_VARIABLE
+from pipeline3d.local.supervision import STACK_VARIABLE, SUPERVISOR_MODULE
 
 
 def find_processes_of(data_directory: Path) -> list[psutil.Process]:
@@ -33,6 +33,19 @@ def _belongs_to(process: psutil.Process, marker: str) -> bool:
             return True
         return process.name() == "postgres" and str(process.cwd()).startswith(f"{marker}/")
     except (psutil.Error, OSError):
+        return False
+
+
+def wait_for_supervisor_of(data_directory: Path, *, patience_s: float) -> None:
+    """Let a supervisor that lost its parent finish its orderly stop."""
+    supervisors = [process for process in find_processes_of(data_directory) if _is_supervisor(process)]
+    psutil.wait_procs(supervisors, timeout=patience_s)
+
+
+def _is_supervisor(process: psutil.Process) -> bool:
+    try:
+        return SUPERVISOR_MODULE in process.cmdline()
+    except psutil.Error:
         return False
 
 

@@ -116,7 +116,7 @@ def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Prog
         command=command,
         environment=environment,
         directory=checkout,
-        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/health"),
+        ready=HttpProbe(url=f"http://{_reachable(host)}:{port}/health"),
         after=("seed",),
         stop_timeout_s=_SERVICE_STOP_S,
     )
@@ -162,7 +162,12 @@ def _plan_webserver(environment: Mapping[str, str], checkout: Path, host: str) -
         command=command,
         environment=environment,
         directory=checkout,
-        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/server_info"),
+        ready=HttpProbe(url=f"http://{_reachable(host)}:{port}/server_info"),
         after=("code-server",),
         stop_timeout_s=_SERVICE_STOP_S,
     )
+
+
+def _reachable(host: str) -> str:
+    """Where a server that listens on `host` answers on this machine."""
+    return LOOPBACK if host in {"0.0.0.0", "::"} else host

@@ -37,6 +37,7 @@ from pipeline3d.local.supervision import (
     RUN_FOLDER,
     STACK_VARIABLE,
     SUPERVISOR_LOG,
+    SUPERVISOR_MODULE,
     Program,
     begun_file,
     build_program_document,
@@ -163,18 +164,15 @@ class Stack:
             folder.mkdir(mode=0o700, exist_ok=True)
         levels = plan_levels(self._programs)
         text = build_supervisor_configuration(levels, as_root=os.geteuid() == 0)
-        (self._data / CONFIGURATION_FILE).write_text(text, encoding="utf-8")
+        _write_private(self._data / CONFIGURATION_FILE, text)
         for program in self._programs:
             document = json.dumps(build_program_document(program, self._programs, self._data))
-            path = run / f"{program.name}.json"
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)  # it holds secrets
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(document)
+            _write_private(run / f"{program.name}.json", document)  # it holds secrets
             log = self.log_of(program.name)
             self._log_begins[program.name] = log.stat().st_size if log.exists() else 0
 
     def _begin_processes(self) -> None:
-        with (self._data / OWN_LOG).open("ab") as log:
+        with open(self._data / OWN_LOG, "ab", opener=_open_private) as log:
             self._begin_guardian(log)
             self._begin_supervisor(log)
         if self._show is not None:
@@ -196,7 +194,7 @@ class Stack:
     def _begin_supervisor(self, log: BinaryIO) -> None:
         marks = {STACK_VARIABLE: str(self._data), PYTHON_VARIABLE: sys.executable}
         self._supervisor = subprocess.Popen(
-            [sys.executable, "-m", "pipeline3d.local.supervisor_process", CONFIGURATION_FILE],
+            [sys.executable, "-m", SUPERVISOR_MODULE, CONFIGURATION_FILE],
             env=environment_for_child({**self._outer, **marks}),
             cwd=self._data,
             stdin=subprocess.DEVNULL,
@@ -257,6 +255,15 @@ class Stack:
         except OSError:
             text = ""
         return "\n".join(text.splitlines()[-_SHOWN_LOG_LINES:]) or "(it wrote nothing)"
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _write_private(path: Path, text: str) -> None:
+    with open(path, "x", encoding="utf-8", opener=_open_private) as file:
+        file.write(text)
 
 
 def _end(process: subprocess.Popen[bytes], deadline_s: float) -> None:

@@ -19,13 +19,13 @@ RUN_FOLDER = "run"
 LOG_FOLDER = "logs"
 SUPERVISOR_LOG = f"{LOG_FOLDER}/supervisord.log"
 CONFIGURATION_FILE = f"{RUN_FOLDER}/supervisord.conf"
+SUPERVISOR_MODULE = "pipeline3d.local.supervisor_process"
 STACK_VARIABLE = "PIPELINE3D_STACK"
 PYTHON_VARIABLE = "PIPELINE3D_PYTHON"
 
 _HEADER = """[supervisord]
 nodaemon=true
 silent=true
-umask=077
 logfile={log}
 logfile_maxbytes=5MB
 logfile_backups=2

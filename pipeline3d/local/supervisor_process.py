@@ -58,6 +58,7 @@ def main() -> None:
     """Run supervisord in the foreground."""
     die_with_parent(signal.SIGTERM, parent_pid_of(os.environ))
     os.environ[PARENT_PID_VARIABLE] = str(os.getpid())
+    os.umask(0o077)  # the library's own setting counts for its daemon mode only
     options = ServerOptions()
     options.realize(["-n", "-c", sys.argv[1]], doc=__doc__)
     options.first, options.test = True, False  # as the library's own `main` does
