@@ -34,7 +34,7 @@ INNER_SERVERS = ("account", "container", "object")
 # whatever the data directory is called. `serve` works in that directory.
 _HERE = "/proc/self/cwd"
 _LOOPBACK = "127.0.0.1"
-_CLAIM_PATIENCE_S = 5.0
+_CLAIM_PATIENCE_S = 2.0  # a killed server's lock is free within milliseconds
 _CLIENT_TIMEOUT_S = 60
 _MAX_CLIENTS = 1024
 # Part power 2: one device needs no spread, and every container would cost a folder per partition.
@@ -185,7 +185,9 @@ def write_rings(configuration: Path, device: str, ports: Mapping[str, int]) -> N
             {"id": 0, "region": 1, "zone": 1, "device": device, "weight": 1.0, "meta": "", **place}
         )
         builder.rebalance(seed=1)
-        builder.get_ring().save(str(configuration / f"{kind}.ring.gz"))
+        file = configuration / f"{kind}.ring.gz"
+        builder.get_ring().save(str(file))
+        file.chmod(0o600)  # it names the device, and Swift makes it readable for everyone
 
 
 def build_shared_configuration(origins: str, environment: Mapping[str, str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ PASSWORD_VARIABLE = "PIPELINE3D_POSTGRES_PASSWORD"
 SUPERUSER = "pipeline3d"
 DATABASES = ("pipeline3d", "dagster")
 MAJOR_VERSION = "18"
-CLAIM_PATIENCE_S = 5.0  # backends notice the death of their server within milliseconds
+CLAIM_PATIENCE_S = 2.0  # backends notice the death of their server within milliseconds
 DEFAULT_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "127.0.0.1",
     # No socket file: its path may not exceed 107 bytes, and TCP with a password serves everyone.
