@@ -149,8 +149,10 @@ class Pipeline3dClient:
                 if self._clock() >= deadline:
                     raise
             else:
-                if on_progress is not None and seen != (seen := (job["status"], job["progress"])):
+                told = (job["status"], job["progress"])
+                if on_progress is not None and told != seen:
                     on_progress(job)
+                seen = told
                 if job["status"] in FINISHED_STATES:
                     return job
                 if self._clock() >= deadline:

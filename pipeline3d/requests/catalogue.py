@@ -79,6 +79,8 @@ def load_catalogue(path: Path) -> tuple[CatalogueModel, ...]:
         entries = json.loads(path.read_text(encoding="utf-8"))["models"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"The catalogue {path} cannot be read: {error}.") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise SettingsError(f"The catalogue {path} has no list of models.")
     parsed = tuple(parse_model(entry) for entry in entries)
     ids = [model.id for model in parsed]
     doubled = sorted({name for name in ids if ids.count(name) > 1})

@@ -19,6 +19,7 @@ TEMPORARY = "tmp"
 MAX_NAME_LENGTH = 100
 """Longest file name in a key; S3 allows 1024 bytes for the whole key."""
 
+MAX_EXTENSION_LENGTH = 10
 DEFAULT_NAME = "file"
 _SAFE_PART = re.compile(r"[a-z0-9][a-z0-9_.-]*", re.ASCII | re.IGNORECASE)
 
@@ -65,11 +66,10 @@ def sanitise_filename(filename: str) -> str:
     name = re.split(r"[/\\]", filename)[-1]
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", plain)
-    safe = re.sub(r"\.{2,}", ".", safe).strip("._-")
-    stem, dot, extension = safe.rpartition(".")
-    if not dot:
-        stem, extension = safe, ""
-    extension = extension[:10]
+    stem, _, extension = re.sub(r"\.{2,}", ".", safe).rstrip("._-").rpartition(".")
+    if not stem and not safe.startswith("."):
+        stem, extension = extension, ""
+    extension = extension.strip("_-")[:MAX_EXTENSION_LENGTH]
     room = MAX_NAME_LENGTH - len(extension) - 1
     stem = stem[:room].strip("._-") or DEFAULT_NAME
     return f"{stem}.{extension}" if extension else stem

@@ -1,0 +1,121 @@
+"""Parameters against a model's schema: what is wrong is named, what passes is complete."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline3d.errors import InvalidParameters
+from pipeline3d.requests.parameters import complete_parameters, find_unstorable, take_image_key
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "quality": {"type": "string", "enum": ["fast", "fine"], "default": "fast"},
+        "size_m": {"type": "number", "exclusiveMinimum": 0, "maximum": 10, "default": 1.0},
+        "seed": {"type": "integer", "minimum": 0, "default": 0},
+        "label": {"type": "string", "minLength": 1, "maxLength": 5},
+        "flag": {"type": "boolean"},
+    },
+}
+
+
+def test_missing_parameters_take_their_defaults():
+    assert complete_parameters(SCHEMA, {}) == {"quality": "fast", "size_m": 1.0, "seed": 0}
+
+
+def test_what_was_sent_wins_over_the_default():
+    assert complete_parameters(SCHEMA, {"seed": 7})["seed"] == 7
+
+
+def test_a_whole_number_that_was_sent_as_a_float_becomes_whole():
+    assert repr(complete_parameters(SCHEMA, {"seed": 7.0})["seed"]) == "7"
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "words"),
+    [
+        ({"quality": "best"}, "quality", ("'best'", "fast, fine")),  # names what came and what is allowed
+        ({"size_m": 0}, "size_m", ("is 0", "more than 0", "at most 10")),  # a limit that is excluded
+        ({"size_m": 11}, "size_m", ("is 11", "at most 10")),
+        ({"size_m": "1"}, "size_m", ("'1'", "a number")),  # text is no number
+        ({"seed": 1.5}, "seed", ("1.5", "a whole number")),
+        ({"seed": True}, "seed", ("True", "a whole number")),  # true is not 1
+        ({"seed": None}, "seed", ("None", "a whole number")),
+        ({"label": ""}, "label", ("''", "at least 1 characters")),
+        ({"label": "x" * 500}, "label", ("…", "at most 5 characters")),  # what came is cut off
+        ({"flag": "yes"}, "flag", ("'yes'", "true or false")),
+        ({"sede": 1}, "sede", ("no parameter", "seed")),  # a slip of the pen is told the right names
+        ({"label": "a\x00"}, "label", ("\\x00", "NUL")),  # Postgres cannot store it
+        ({"label": "\ud800"}, "label", ("ud800", "broken")),  # half a character
+        ({"size_m": math.nan}, "size_m", ("nan", "finite")),  # JSON has no NaN, Python's reader does
+    ],
+)
+def test_a_wrong_parameter_is_named_with_what_came_and_what_is_allowed(sent, field, words):
+    with pytest.raises(InvalidParameters) as caught:
+        complete_parameters(SCHEMA, sent)
+    [problem] = caught.value.details["errors"]
+    assert problem["field"] == field
+    for word in words:
+        assert word in problem["message"]
+    assert problem["message"] in caught.value.message
+    caught.value.message.encode()  # it can be sent
+
+
+def test_every_wrong_parameter_is_named_at_once():
+    with pytest.raises(InvalidParameters) as caught:
+        complete_parameters(SCHEMA, {"seed": -1, "quality": "best", "size_m": 99})
+    assert [problem["field"] for problem in caught.value.details["errors"]] == ["quality", "seed", "size_m"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from([*SCHEMA["properties"], "other"]), json_values, max_size=4))
+def test_anything_is_either_completed_or_refused_with_fields(sent):
+    try:
+        complete = complete_parameters(SCHEMA, sent)
+    except InvalidParameters as error:
+        problems = error.details["errors"]
+    else:
+        problems = None
+        assert {"quality", "size_m", "seed"} <= set(complete)
+        assert complete_parameters(SCHEMA, complete) == complete
+    assert problems is None or problems
+
+
+def test_a_value_nested_beyond_the_limit_cannot_be_stored():
+    deep: dict = {}
+    for _ in range(5000):
+        deep = {"a": deep}
+    assert find_unstorable(deep) is not None
+    assert find_unstorable({"a": {"b": [1, "x", None]}}) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "key"),
+    [
+        ({"input_path": "k"}, "k"),
+        ({"image_path": "k"}, "k"),  # the name that earlier clients send
+        ({"input_path": "k", "image_path": "k"}, "k"),  # both, and they agree
+        ({}, None),
+    ],
+)
+def test_the_picture_is_found_under_both_names(sent, key):
+    found, rest = take_image_key({**sent, "seed": 1})
+    assert found == key
+    assert rest == ({"seed": 1} if key is None else {"input_path": key, "seed": 1})
+
+
+def test_two_different_pictures_are_refused():
+    with pytest.raises(InvalidParameters, match="two different objects"):
+        take_image_key({"input_path": "a", "image_path": "b"})
