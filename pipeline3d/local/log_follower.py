@@ -19,10 +19,11 @@ _LONGEST_LINE = 64 * 1024
 class _FollowedFile:
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
         self._rest = b""
-        # What is there already was shown by the run that wrote it.
-        self._begin = path.stat().st_size if path.exists() else 0
+        # Opened now, so that a rotation before the first look loses nothing.
+        self._file: BinaryIO | None = path.open("rb") if path.exists() else None
+        if self._file is not None:
+            self._file.seek(0, os.SEEK_END)  # the run that wrote it has shown it
 
     def read_lines(self) -> list[str]:
         """The lines that were completed since the last call."""
@@ -39,8 +40,6 @@ class _FollowedFile:
                 self._file = self._path.open("rb")
             except FileNotFoundError:
                 return []
-            self._file.seek(self._begin)
-            self._begin = 0
         *whole, rest = (self._rest + self._file.read()).split(b"\n")
         if len(rest) > _LONGEST_LINE:
             whole, rest = [*whole, rest], b""

@@ -103,14 +103,14 @@ def _plan_capability(uid: int, gid: int, data_directory: Path, executables: Path
 def _can_pass(uid: int, gid: int, path: Path) -> bool:
     """Whether plain permission bits let this user enter every folder above `path` and `path` itself."""
     resolved = path.resolve()
-    for folder in (resolved, *resolved.parents):
-        if not folder.exists():
-            continue
-        facts = folder.stat()
-        enter = 0o100 if facts.st_uid == uid else 0o010 if facts.st_gid == gid else 0o001
-        if not facts.st_mode & enter:
-            return False
-    return True
+    folders = [folder for folder in (resolved, *resolved.parents) if folder.exists()]
+    return all(may_enter(uid, gid, folder.stat()) for folder in folders)
+
+
+def may_enter(uid: int, gid: int, folder: os.stat_result) -> bool:
+    """What the permission bits of one folder say to this user: the first class that fits decides."""
+    bit = 0o100 if folder.st_uid == uid else 0o010 if folder.st_gid == gid else 0o001
+    return bool(folder.st_mode & bit)
 
 
 def _permitted_capabilities() -> int:

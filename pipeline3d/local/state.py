@@ -65,7 +65,9 @@ def load_state(data_directory: Path) -> LocalState | None:
     path = data_directory / STATE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return LocalState(**{item.name: content[item.name] for item in fields(LocalState)})
+        # A file of an older version lacks what newer ones generate; the database's password it has.
+        known = {**asdict(generate_state()), **content, "postgres_password": content["postgres_password"]}
+        return LocalState(**{item.name: known[item.name] for item in fields(LocalState)})
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as failure:

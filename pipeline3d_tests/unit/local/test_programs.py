@@ -1,0 +1,69 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline3d.local.environment import build_environment
+from pipeline3d.local.programs import plan_servers, plan_services
+from pipeline3d.local.state import PORT_NAMES, LocalState
+from pipeline3d.local.supervision import plan_levels
+
+STATE = LocalState(
+    ports={name: 5000 + number for number, name in enumerate(PORT_NAMES)},
+    postgres_password="pg-secret",
+    object_store_access_key="access",
+    object_store_secret_key="s3-secret",
+    superuser_password="first-secret",
+    api_signing_secret="sign-secret",
+)
+BOTH = frozenset({"postgres", "objects"})
+STOP_LIMIT_S = 10
+
+
+def plan_all(embedded=BOTH, **options):
+    checkout, data = Path("/checkout"), Path("/data")
+    environment = build_environment(STATE, checkout=checkout, data_directory=data, configured={})
+    servers = plan_servers(
+        STATE, data_directory=data, embedded=embedded, origins=["http://a", "http://b"], checkout=checkout
+    )
+    services = plan_services(
+        environment,
+        checkout=checkout,
+        after=tuple(server.name for server in servers),
+        since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        **options,
+    )
+    return [*servers, *services]
+
+
+def test_everything_stands_on_the_servers_and_on_a_prepared_database():
+    levels = [{program.name for program in level} for level in plan_levels(plan_all())]
+    assert levels[0] == {"postgres", "objects"}
+    assert levels[1] == {"migrate"}
+    assert {"seed", "code-server"} <= levels[2]
+    assert {"api", "daemon", "webserver"} <= levels[3]
+
+
+def test_with_servers_elsewhere_only_ours_is_started():
+    names = [program.name for program in plan_all(embedded=frozenset())]
+    assert names == ["migrate", "seed", "api", "code-server", "daemon", "webserver"]
+
+
+def test_no_secret_is_in_a_command_line():
+    for program in plan_all():
+        assert "secret" not in " ".join(program.command)
+
+
+def test_a_stop_of_all_levels_fits_into_the_limit():
+    levels = plan_levels(plan_all())
+    serving = [[program for program in level if not program.once] for level in levels]
+    assert sum(max(program.stop_timeout_s for program in level) for level in serving if level) < STOP_LIMIT_S
+
+
+def test_pages_are_asked_on_loopback_when_they_listen_everywhere():
+    api = next(program for program in plan_all(host="0.0.0.0") if program.name == "api")
+    assert "0.0.0.0" in api.command
+    assert api.ready.url == "http://127.0.0.1:5002/health"
+
+
+def test_an_old_sign_of_life_of_the_daemon_does_not_count():
+    daemon = next(program for program in plan_all() if program.name == "daemon")
+    assert "timestamp > '2026-01-02 03:04:05'" in daemon.ready.question
