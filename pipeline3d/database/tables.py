@@ -120,7 +120,8 @@ jobs = Table(
     Column("input_params", JSONB, nullable=False, server_default=NO_JSON),
     Column("params", JSONB, nullable=False, server_default=NO_JSON),
     Column("progress_percent", SmallInteger, nullable=False, server_default="0"),
-    Column("progress", JSONB),
+    # No snapshot is NULL, not the JSON value null: "is there one?" is asked in SQL too.
+    Column("progress", JSONB(none_as_null=True)),
     Column("attempt", Integer, nullable=False, server_default="1"),
     Column("max_attempts", Integer, nullable=False, server_default="3"),
     Column("leased_at", TIME),

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, true, update
 from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 
 from pipeline3d.database.tables import jobs, models
 from pipeline3d.requests.history import with_event
-from pipeline3d.values import JobState, Kind
+from pipeline3d.values import Kind
+
+# Written into the statement, not bound: only so does a prepared statement keep to the index of queued rows.
+IS_QUEUED = jobs.c.state == literal_column("'QUEUED'")
 
 
 def claim_queued(limit: int, lease_s: float, kinds: Sequence[Kind] | None = None) -> Select[Any]:
@@ -46,7 +49,7 @@ def claim_queued(limit: int, lease_s: float, kinds: Sequence[Kind] | None = None
 def claimable() -> ColumnElement[bool]:
     """Which rows a dispatcher may lease now."""
     return and_(
-        jobs.c.state == JobState.QUEUED,
+        IS_QUEUED,
         _past_or_unset(jobs.c.lease_until),
         _past_or_unset(jobs.c.not_before),
         or_(jobs.c.deadline.is_(None), jobs.c.deadline > func.now()),
@@ -67,9 +70,7 @@ def seconds_until_claimable() -> Select[Any]:
         func.now(),
     )
     wait = func.extract("epoch", func.min(moment) - func.now())
-    return select(wait).where(
-        jobs.c.state == JobState.QUEUED, or_(jobs.c.deadline.is_(None), jobs.c.deadline > func.now())
-    )
+    return select(wait).where(IS_QUEUED, or_(jobs.c.deadline.is_(None), jobs.c.deadline > func.now()))
 
 
 def renew_lease(job_id: UUID, attempt: int, lease_s: float) -> Any:
@@ -79,7 +80,7 @@ def renew_lease(job_id: UUID, attempt: int, lease_s: float) -> Any:
         .where(
             jobs.c.id == job_id,
             jobs.c.attempt == attempt,
-            jobs.c.state == JobState.QUEUED,
+            IS_QUEUED,
             jobs.c.leased_at.is_not(None),
         )
         .values(leased_at=func.now(), lease_until=seconds_from_now(lease_s), updated_at=func.now())
@@ -97,7 +98,7 @@ def list_undispatched(leased_longer_than_s: float) -> Select[Any]:
         select(*claim_columns(), jobs.c.created_at)
         .join(models, models.c.id == jobs.c.model_id)
         .where(
-            jobs.c.state == JobState.QUEUED,
+            IS_QUEUED,
             jobs.c.leased_at <= func.now() - make_seconds(leased_longer_than_s),
         )
         .order_by(jobs.c.leased_at)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal_column, select
 
 from pipeline3d.database.tables import artifacts, job_events, jobs, models
 from pipeline3d.requests.leases import make_seconds
-from pipeline3d.values import ArtifactType, JobState
+from pipeline3d.values import ArtifactType
 
 
 def read_job(job_id: UUID) -> Select[Any]:
@@ -46,7 +46,8 @@ def list_running(silent_for_s: float) -> Select[Any]:
             func.extract("epoch", func.now() - jobs.c.heartbeat_at).label("silent_s"),
         )
         .where(
-            jobs.c.state.in_([JobState.RUNNING, JobState.CANCELING]),
+            # written into the statement so that a prepared one keeps to the index of running rows
+            jobs.c.state.in_([literal_column("'CANCELING'"), literal_column("'RUNNING'")]),
             jobs.c.heartbeat_at <= func.now() - make_seconds(silent_for_s),
         )
         .order_by(jobs.c.heartbeat_at)

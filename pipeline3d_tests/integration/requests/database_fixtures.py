@@ -1,0 +1,143 @@
+"""A database as an installation has it: migrated, seeded with the shipped catalogue, with two users.
+
+Made once per test session as a template. Most tests share one copy, which is emptied of jobs before each of
+them; a test that changes users or models takes a copy of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, Executable, Row
+
+from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.database.migration import migrate
+from pipeline3d.database.tables import api_keys, jobs
+from pipeline3d.requests import accounts, creation, reading
+from pipeline3d.requests.catalogue import load_catalogue
+from pipeline3d.requests.ledger import JobLedger
+from pipeline3d.requests.seeding import CONFIGURED_KEY, seed
+from pipeline3d.values import Family, Kind
+from pipeline3d_tests.servers import PostgresServer
+
+CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
+USERNAME = "ada"
+PASSWORD = "the analytical engine"
+API_KEY = "p3d_ada_0123456789abcdef0123456789abcdef"
+OTHER_USERNAME = "grace"
+OTHER_API_KEY = "p3d_grace_0123456789abcdef0123456789abcdef"
+
+
+@pytest.fixture(scope="session")
+def seeded_template(postgres_server: PostgresServer) -> str:
+    """Name of a database that is ready to be copied."""
+    url = postgres_server.fresh_database()
+    migrate(url)
+    engine = create_sync_engine(url)
+    seed(engine, load_catalogue(CATALOGUE), username=USERNAME, password=PASSWORD, api_key=API_KEY)
+    with engine.begin() as connection:
+        # Nobody signs in as the second user, so the slow hash is not needed.
+        connection.execute(accounts.create_user(OTHER_USERNAME, "no password"))
+        other = connection.execute(accounts.find_user(OTHER_USERNAME)).one()
+        connection.execute(accounts.create_api_key(other.id, OTHER_API_KEY, name="test"))
+    engine.dispose()
+    return url.rsplit("/", 1)[-1]
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres_server: PostgresServer, seeded_template: str) -> Iterator[str]:
+    """A seeded database that tests use one after the other."""
+    url = postgres_server.fresh_database(seeded_template)
+    yield url
+    postgres_server.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def shared_engine(shared_database_url: str) -> Iterator[Engine]:
+    """A synchronous engine on the shared database."""
+    engine = create_sync_engine(shared_database_url, pool_size=10)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(shared_engine: Engine) -> Engine:
+    """A synchronous engine on a seeded database without jobs and without keys of earlier logins."""
+    with shared_engine.begin() as connection:
+        connection.execute(jobs.delete())
+        connection.execute(api_keys.delete().where(api_keys.c.name.not_in([CONFIGURED_KEY, "test"])))
+        connection.execute(api_keys.update().values(last_used_at=None))
+    return shared_engine
+
+
+@pytest.fixture
+def database_url(shared_database_url: str, engine: Engine) -> str:
+    """The URL of the same database."""
+    return shared_database_url
+
+
+@pytest.fixture
+def own_database_url(fresh_database: Callable[..., str], seeded_template: str) -> str:
+    """A seeded database that no other test sees."""
+    return fresh_database(seeded_template)
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> JobLedger:
+    """The ledger on the test's database."""
+    return JobLedger(engine)
+
+
+class JobRows:
+    """Makes jobs and looks at them, past every check."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.user_id: UUID = self.run(accounts.find_user(USERNAME))[0].id
+
+    def run(self, statement: Executable) -> list[Row[Any]]:
+        """Run one statement."""
+        with self._engine.begin() as connection:
+            result = connection.execute(statement)
+            return list(result.all()) if result.returns_rows else []
+
+    def make(self, **values: Any) -> UUID:
+        """Store a queued job; returns its id."""
+        job = creation.NewJob(
+            **{
+                "id": creation.new_job_id(),
+                "user_id": self.user_id,
+                "model_id": "inflate-v1",
+                "kind": Kind.IMAGE_TO_3D,
+                "family": Family.MODEL_REQUESTS,
+                "prompt": None,
+                "input_params": {},
+                "params": {"seed": 0},
+                **values,
+            }
+        )
+        [row] = self.run(creation.create_job(job))
+        return UUID(str(row.id))
+
+    def row(self, job_id: UUID) -> Row[Any]:
+        """The whole row of a job."""
+        [row] = self.run(reading.read_job(job_id))
+        return row
+
+    def events(self, job_id: UUID) -> list[dict[str, Any]]:
+        """The payloads of a job's history."""
+        return [row.payload for row in self.run(reading.list_events(job_id, after=0, limit=1000))]
+
+    def artifacts(self, job_id: UUID) -> list[Row[Any]]:
+        """The artifacts of a job."""
+        return self.run(reading.list_artifacts([job_id]))
+
+
+@pytest.fixture
+def rows(engine: Engine) -> JobRows:
+    """Jobs on the test's database."""
+    return JobRows(engine)
