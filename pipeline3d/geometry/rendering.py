@@ -1,0 +1,230 @@
+"""A picture of a mesh by a software rasteriser: no GPU, no system library, the same bytes everywhere.
+
+Perspective camera, depth buffer, bilinear texture, soft key and fill light in linear colour, a contact
+shadow on the ground, and antialiasing by supersampling.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline3d.geometry.mesh import TexturedMesh
+
+Floats = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+
+SUPERSAMPLING = 2
+FIELD_OF_VIEW_DEG = 28.0
+FILL = 1.06
+"""Distance of the camera as a multiple of what just shows the bounding sphere."""
+BLOCK = 3_000_000
+"""Triangle-pixel pairs in one step: bounds the memory."""
+KEY, FILL_LIGHT, AMBIENT = 0.62, 0.22, 0.36
+KEY_DIRECTION, FILL_DIRECTION = (-0.45, 0.75, 0.9), (0.9, 0.15, 0.55)
+SHADOW_DARKNESS, SHADOW_SIZE = 0.42, 1.12
+BACKGROUND = (244, 244, 242)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Where the camera is, its right, up and forward axes as rows, and its focal length in pixels."""
+
+    eye: Floats
+    axes: Floats
+    focal_px: float
+    side: int
+
+    def project(self, points: Floats) -> tuple[Floats, Floats, Floats]:
+        """Points (n,3) → x, y in pixels (y down) and depth."""
+        seen = (points - self.eye) @ self.axes.T
+        depth = np.maximum(seen[:, 2], 1e-6)
+        x = self.side / 2 + seen[:, 0] / depth * self.focal_px
+        y = self.side / 2 - seen[:, 1] / depth * self.focal_px
+        return x.astype(np.float32), y.astype(np.float32), depth.astype(np.float32)
+
+
+def render_thumbnail(
+    mesh: TexturedMesh,
+    *,
+    size_px: int = 512,
+    azimuth_deg: float = 28.0,
+    elevation_deg: float = 14.0,
+    background: tuple[int, int, int] = BACKGROUND,
+) -> Pixels:
+    """(size_px, size_px, 3) uint8 sRGB; azimuth 0 looks at the front (+Z), 90 at the right side."""
+    side = size_px * SUPERSAMPLING
+    vertices = mesh.vertices.astype(np.float32)
+    camera = place_camera(vertices, side, azimuth_deg, elevation_deg)
+    pixel, face, weights = rasterise(vertices, mesh.faces, camera)
+    image = np.empty((side * side, 3), np.float32)
+    image[:] = to_linear(np.array(background, np.float32) / 255)
+    darken_ground(image, vertices, camera)
+    corners = mesh.faces[face]
+    normals = mesh.normals if mesh.normals is not None else smooth_normals(vertices, mesh.faces)
+    shading = shade(interpolate(normals, corners, weights), camera)
+    image[pixel] = surface_colour(mesh, corners, weights) * shading[:, None]
+    smooth = image.reshape(size_px, SUPERSAMPLING, size_px, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    return np.round(to_srgb(np.clip(smooth, 0, 1)) * 255).astype(np.uint8)
+
+
+def place_camera(vertices: Floats, side: int, azimuth_deg: float, elevation_deg: float) -> Camera:
+    """A camera that sees the whole bounding box."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    centre = (low + high) / 2
+    radius = max(float(np.linalg.norm(vertices - centre, axis=1).max()), 1e-6)
+    azimuth, elevation = np.radians(azimuth_deg), np.radians(elevation_deg)
+    away = np.array(
+        [np.sin(azimuth) * np.cos(elevation), np.sin(elevation), np.cos(azimuth) * np.cos(elevation)]
+    )
+    half = np.radians(FIELD_OF_VIEW_DEG / 2)
+    eye = centre + away * (radius * FILL / np.sin(half))
+    right = np.cross(-away, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(right, -away), -away])
+    return Camera(eye.astype(np.float32), axes.astype(np.float32), float(side / 2 / np.tan(half)), side)
+
+
+def rasterise(
+    vertices: Floats, faces: npt.NDArray[np.int32], camera: Camera
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
+    """Visible pixels (k,), the face seen in each (k,), and its perspective-correct weights (k,3)."""
+    side = camera.side
+    x, y, z = (values[faces] for values in camera.project(vertices))
+    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
+    shown = np.nonzero(area < -1e-9)[0]  # y runs down: what faces us is clockwise on the screen
+    x, y, z, area = x[shown], y[shown], z[shown], area[shown]
+    left, right = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (x.min(1), x.max(1)))
+    top, bottom = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (y.min(1), y.max(1)))
+    width = right - left + 1
+    covered = width * (bottom - top + 1)
+    nearest = np.full(side * side, np.inf, np.float32)
+    face_at = np.full(side * side, -1, np.int64)
+    weights_at = np.zeros((side * side, 3), np.float32)
+    ends = np.cumsum(covered, dtype=np.int64)
+    start = 0
+    while start < len(shown):
+        base = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, base + BLOCK)), start + 1)
+        count = covered[start:stop]
+        triangle = np.repeat(np.arange(start, stop), count)
+        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        column = left[triangle] + offset % width[triangle]
+        row = top[triangle] + offset // width[triangle]
+        start = stop
+        px, py = column + np.float32(0.5), row + np.float32(0.5)
+        tx, ty = x[triangle], y[triangle]
+        first = ((tx[:, 1] - px) * (ty[:, 2] - py) - (tx[:, 2] - px) * (ty[:, 1] - py)) / area[triangle]
+        second = ((tx[:, 2] - px) * (ty[:, 0] - py) - (tx[:, 0] - px) * (ty[:, 2] - py)) / area[triangle]
+        weights = np.stack([first, second, 1 - first - second], axis=1)
+        hit = (weights >= -1e-4).all(axis=1)
+        weights, triangle, pixel = weights[hit], triangle[hit], row[hit].astype(np.int64) * side + column[hit]
+        weights /= z[triangle]
+        depth = 1 / weights.sum(axis=1)
+        order = np.argsort(-depth, kind="stable")  # assignment keeps the last: the nearest
+        pixel, depth, triangle, weights = pixel[order], depth[order], triangle[order], weights[order]
+        wins = depth < nearest[pixel]
+        pixel = pixel[wins]
+        nearest[pixel] = depth[wins]
+        face_at[pixel] = shown[triangle[wins]]
+        weights_at[pixel] = weights[wins] * depth[wins, None]
+    pixels = np.nonzero(face_at >= 0)[0]
+    return pixels, face_at[pixels], weights_at[pixels]
+
+
+def interpolate(values: npt.NDArray[np.floating], corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
+    """Per-vertex values (n,d) at surface points → (k,d)."""
+    mixed = sum(values[corners[:, i]] * weights[:, i, None] for i in range(3))
+    return np.asarray(mixed, np.float32)
+
+
+def surface_colour(mesh: TexturedMesh, corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
+    """Linear base colour (k,3) from the texture, the vertex colours, or a neutral grey."""
+    if mesh.texture is not None and mesh.uvs is not None:
+        return sample_texture(mesh.texture, interpolate(mesh.uvs, corners, weights))
+    if mesh.colours is not None:
+        return interpolate(mesh.colours[:, :3].astype(np.float32) / 255, corners, weights)
+    return np.full((len(corners), 3), 0.6, np.float32)
+
+
+def sample_texture(texture: bytes, uvs: Floats) -> Floats:
+    """Bilinear samples (k,3), linear colour, of an encoded picture at (k,2)."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(texture)) as image:
+        pixels = to_linear(np.asarray(image.convert("RGB"), np.float32) / 255)
+    height, width = pixels.shape[:2]
+    u = np.clip(uvs[:, 0] * width - 0.5, 0, width - 1.001)
+    v = np.clip(uvs[:, 1] * height - 0.5, 0, height - 1.001)
+    left, top = u.astype(np.int64), v.astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    du, dv = (u - left)[:, None], (v - top)[:, None]
+    upper = pixels[top, left] * (1 - du) + pixels[top, right] * du
+    lower = pixels[bottom, left] * (1 - du) + pixels[bottom, right] * du
+    return np.asarray(upper * (1 - dv) + lower * dv, np.float32)
+
+
+def shade(normals: Floats, camera: Camera) -> Floats:
+    """Light at surface points (k,): wrapped key light, fill light and a brighter sky than ground."""
+    unit = normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
+    seen = unit @ camera.axes.T
+    seen[:, 2] *= -1
+
+    def lambert(direction: tuple[float, float, float], wrap: float) -> Floats:
+        towards = np.array(direction, np.float32) / np.linalg.norm(direction)
+        return np.asarray(np.clip((seen @ towards + wrap) / (1 + wrap), 0, 1), np.float32)
+
+    sky = AMBIENT * (0.85 + 0.15 * unit[:, 1])
+    return np.asarray(
+        sky + KEY * lambert(KEY_DIRECTION, 0.25) + FILL_LIGHT * lambert(FILL_DIRECTION, 0.4), np.float32
+    )
+
+
+def darken_ground(image: Floats, vertices: Floats, camera: Camera) -> None:
+    """A soft blob under the mesh, where it touches the ground, seen in perspective."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    foot = vertices[vertices[:, 1] < low[1] + 0.12 * (high[1] - low[1])]
+    centre = np.array([foot[:, 0].mean(), low[1], foot[:, 2].mean()], np.float32)
+    reach = np.maximum(np.abs(foot[:, [0, 2]] - centre[[0, 2]]).max(axis=0), 0.06 * (high - low).max())
+    rows, columns = np.divmod(np.arange(camera.side**2), camera.side)
+    rays = (
+        np.stack(
+            [
+                (columns + 0.5 - camera.side / 2) / camera.focal_px,
+                (camera.side / 2 - rows - 0.5) / camera.focal_px,
+                np.ones(len(rows)),
+            ],
+            axis=1,
+        ).astype(np.float32)
+        @ camera.axes
+    )
+    falling = rays[:, 1] < -1e-4
+    along = (low[1] - camera.eye[1]) / rays[falling, 1]
+    ground = camera.eye[[0, 2]] + rays[falling][:, [0, 2]] * along[:, None]
+    distance = (((ground - centre[[0, 2]]) / (reach * SHADOW_SIZE)) ** 2).sum(axis=1)
+    image[falling] *= (1 - SHADOW_DARKNESS * np.exp(-1.6 * distance))[:, None]
+
+
+def smooth_normals(vertices: Floats, faces: npt.NDArray[np.int32]) -> Floats:
+    """(n,3) area-weighted vertex normals, for meshes that come without."""
+    corners = vertices[faces]
+    crosses = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    sums = np.zeros_like(vertices)
+    for i in range(3):
+        np.add.at(sums, faces[:, i], crosses)
+    return sums
+
+
+def to_linear(srgb: npt.NDArray[np.float32]) -> Floats:
+    """sRGB 0 to 1 → linear light (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def to_srgb(linear: npt.NDArray[np.float32]) -> Floats:
+    """Linear light 0 to 1 → sRGB."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(
+        np.float32
+    )

@@ -1,0 +1,113 @@
+"""How far a cut-out can be trusted, from what can be seen of it alone.
+
+Five questions, each answered from 0 (no) to 1 (yes); the confidence is their weighted geometric mean,
+so that one clear no is enough to refuse.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+COLOUR_BINS = (10, 12, 12)
+RING_SHARE = 0.12
+"""Width of the surroundings that the object is compared with, as a share of the picture's longer side."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """`confidence` from 0 to 1, the answers by question, and the weakest one as a clause for people."""
+
+    confidence: float
+    answers: dict[str, float]
+    weakest: str
+
+
+CLAUSES = {
+    "distinct": "its colours are those of its surroundings",
+    "edged": "its outline does not follow edges of the picture",
+    "inside": "it is cut off by the picture's border",
+    "compact": "it falls into pieces or has a ragged outline",
+    "stable": "two ways of looking disagree about it",
+}
+WEIGHTS = {"distinct": 1.0, "edged": 1.0, "inside": 1.0, "compact": 1.0, "stable": 0.7}
+
+
+def assess(lab: Floats, mask: Mask, first: Mask) -> Assessment:
+    """Judge a mask (h,w) of a picture (h,w,3) in L*a*b*; `first` is the guess that it was refined from."""
+    answers = {
+        "distinct": _ramp(1 - colour_overlap(lab, mask), 0.25, 0.75),
+        "edged": _ramp(edge_strength(lab, mask), 1.2, 3.0),
+        "inside": 1 - _ramp(border_share(mask), 0.06, 0.3),
+        "compact": _ramp(compactness(mask), 0.25, 0.6),
+        "stable": _ramp(agreement(mask, first), 0.45, 0.85),
+    }
+    total = sum(WEIGHTS.values())
+    logarithm = sum(WEIGHTS[name] * np.log(max(value, 1e-3)) for name, value in answers.items())
+    weakest = min(answers, key=lambda name: answers[name])
+    return Assessment(confidence=float(np.exp(logarithm / total)), answers=answers, weakest=CLAUSES[weakest])
+
+
+def colour_overlap(lab: Floats, mask: Mask) -> float:
+    """Bhattacharyya coefficient of the colours inside and in a ring around: 1 is the same, 0 is disjoint."""
+    from scipy import ndimage
+
+    reach = max(3, int(RING_SHARE * max(mask.shape)))
+    outside = ndimage.distance_transform_edt(~mask)
+    ring = (outside > 2) & (outside <= reach)
+    if not ring.any():
+        return 1.0
+    edges = [np.linspace(0, 100, COLOUR_BINS[0] + 1)]
+    edges += [np.linspace(-90, 90, bins + 1) for bins in COLOUR_BINS[1:]]
+    inside, _ = np.histogramdd(lab[mask], edges)
+    around, _ = np.histogramdd(lab[ring], edges)
+    blurred = [ndimage.gaussian_filter(h / max(h.sum(), 1), 0.6) for h in (inside, around)]
+    return float(np.sqrt(blurred[0] * blurred[1]).sum())
+
+
+def edge_strength(lab: Floats, mask: Mask) -> float:
+    """Median gradient along the outline over the picture's mean gradient: 1 is no better than anywhere."""
+    from scipy import ndimage
+
+    squares = [ndimage.gaussian_gradient_magnitude(lab[..., i], 1.2) ** 2 for i in range(3)]
+    gradient = np.sqrt(np.sum(squares, axis=0))
+    outline = ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask)
+    outline[:2], outline[-2:], outline[:, :2], outline[:, -2:] = False, False, False, False
+    if not outline.any():
+        return 0.0
+    best_nearby = ndimage.maximum_filter(gradient, 3)
+    return float(np.median(best_nearby[outline]) / max(float(gradient.mean()), 0.35))
+
+
+def border_share(mask: Mask) -> float:
+    """Share of the picture's border that the mask lies on."""
+    rim = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return float(rim.mean())
+
+
+def compactness(mask: Mask) -> float:
+    """Share of the largest part, times how much of its convex hull the mask fills."""
+    import cv2
+    from scipy import ndimage
+
+    labels, count = ndimage.label(mask)
+    sizes = ndimage.sum_labels(mask, labels, np.arange(1, count + 1))
+    largest = float(sizes.max() / sizes.sum())
+    points = np.argwhere(mask)[:, ::-1].astype(np.int32)
+    hull = float(cv2.contourArea(cv2.convexHull(points)))
+    return largest * min(1.0, float(mask.sum()) / max(hull, 1.0))
+
+
+def agreement(mask: Mask, first: Mask) -> float:
+    """Intersection over union of the mask and the guess that it came from."""
+    return float((mask & first).sum() / max(int((mask | first).sum()), 1))
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """0 at `low`, 1 at `high`, straight between."""
+    return float(np.clip((value - low) / (high - low), 0, 1))
