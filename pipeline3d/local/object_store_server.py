@@ -301,7 +301,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"objects: {' and '.join(missing)} must be set")
     try:
         serve(options.dir.resolve(), options.port, options.origin, environment)
-    except ServerFailure as failure:
+    except (ServerFailure, OSError) as failure:
         sys.exit(f"objects: {failure}")
 
 

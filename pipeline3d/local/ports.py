@@ -5,10 +5,14 @@ Knows sockets only; who remembers the numbers is `state`.
 
 from __future__ import annotations
 
+import random
 import socket
 from collections.abc import Iterable, Mapping
 
 LOOPBACK = "127.0.0.1"
+# Below the ports that the kernel gives to outgoing connections: one of those could sit on the port of
+# a server that is being started again.
+_CANDIDATES = range(20_000, 32_000)
 
 
 def is_free(port: int) -> bool:
@@ -24,25 +28,13 @@ def is_free(port: int) -> bool:
 
 
 def choose_free_ports(names: Iterable[str], *, taken: Iterable[int] = ()) -> dict[str, int]:
-    """One free port for each name, all different and none of `taken`.
-
-    All sockets stay open until the last is chosen: the kernel cannot hand out one port twice.
-    """
+    """One free port for each name, all different and none of `taken`."""
     avoided = set(taken)
     chosen: dict[str, int] = {}
-    held: list[socket.socket] = []
-    try:
-        for name in names:
-            while name not in chosen:
-                candidate = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-                held.append(candidate)
-                candidate.bind((LOOPBACK, 0))
-                port = int(candidate.getsockname()[1])
-                if port not in avoided:
-                    chosen[name] = port
-    finally:
-        for candidate in held:
-            candidate.close()
+    # In random order, so that two installations that start at the same moment do not meet.
+    candidates = iter(random.sample(_CANDIDATES, len(_CANDIDATES)))
+    for name in names:
+        chosen[name] = next(port for port in candidates if port not in avoided and is_free(port))
     return chosen
 
 

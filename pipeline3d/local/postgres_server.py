@@ -24,7 +24,7 @@ import psutil
 
 from pipeline3d.errors import ServerFailure
 from pipeline3d.local.parentage import die_with_parent, parent_pid_of
-from pipeline3d.local.privileges import become, choose_user
+from pipeline3d.local.privileges import RunAs, become, choose_user
 
 PASSWORD_VARIABLE = "PIPELINE3D_POSTGRES_PASSWORD"
 SUPERUSER = "pipeline3d"
@@ -190,9 +190,7 @@ def prepare_server(paths: PostgresPaths, environment: Mapping[str, str], databas
     user = choose_user(paths.root, paths.binaries)
     claim_cluster(paths)
     if user is not None:
-        os.chown(paths.root, user.uid, user.gid)
-        os.chdir("/")
-        become(user)
+        _give_up_root(paths, user)
     die_with_parent(signal.SIGINT, parent_pid_of(environment))
     if not paths.cluster.exists():
         password = environment.get(PASSWORD_VARIABLE)
@@ -201,6 +199,19 @@ def prepare_server(paths: PostgresPaths, environment: Mapping[str, str], databas
         create_cluster(
             paths, password=password, databases=databases, environment=_server_environment(environment)
         )
+
+
+def _give_up_root(paths: PostgresPaths, user: RunAs) -> None:
+    os.chdir("/")
+    try:
+        os.chown(paths.root, user.uid, user.gid)
+        become(user)
+    except OSError as failure:  # a container whose root may not change users
+        raise ServerFailure(
+            f"PostgreSQL refuses to run as root, and this root cannot become user {user.uid}: {failure}.",
+            code="cannot_give_up_root",
+            hint="Run as an ordinary user, or set DATABASE_URL to a server of your own.",
+        ) from failure
 
 
 def _server_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -15,20 +15,18 @@ from pipeline3d_tests.servers import PostgresServer, wait_until
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A cluster that was made once; each test works on it through a server of its own."""
+    """One cluster for all tests; each finds it running, also after one that killed it."""
     directory = tmp_path_factory.mktemp("cluster") / "postgres"
     server = PostgresServer(directory=directory, port=choose_free_ports(["it"])["it"], durable=True)
-    server.start()
+    yield server
     server.server.stop()
-    return server
 
 
 @pytest.fixture
 def server(cluster):
-    cluster.start()
-    yield cluster
-    if cluster.server.process.poll() is None:
-        cluster.server.stop()
+    if cluster.server.process is None or cluster.server.process.poll() is not None:
+        cluster.start()
+    return cluster
 
 
 def permissions_of(paths):

@@ -98,7 +98,7 @@ def test_a_new_stack_starts_at_once_after_a_kill(tmp_path, running):
     assert second.poll() is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_polite_signal_to_the_parent_stops_everything_in_order(tmp_path, running, number):
     process = running()
     processes = everything_of(tmp_path, process)
