@@ -51,9 +51,8 @@ def load_begun(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def save_begun(path: Path, *, starts: int, failures: int) -> None:
-    """Record this start, as a whole or not at all."""
-    record = {"starts": starts, "failures": failures, "begun_at": time.time(), "pid": os.getpid()}
+def save_begun(path: Path, record: Mapping[str, Any]) -> None:
+    """Replace the record, as a whole or not at all."""
     written = path.with_suffix(".new")
     written.write_text(json.dumps(record), encoding="utf-8")
     written.replace(path)
@@ -88,10 +87,13 @@ def main() -> None:
     begun = Path(document["begun_file"])
     previous = load_begun(begun)
     failures = count_failures(previous, now=time.time())
+    if previous is not None:
+        # Before the pause: whoever waits for us to start may want to give up.
+        save_begun(begun, {**previous, "failures": failures})
     time.sleep(plan_pause(failures))
     wait_until_ready(document["waits_for"])
     os.chdir(document["directory"])
-    save_begun(begun, starts=int(previous["starts"]) + 1 if previous else 1, failures=failures)
+    save_begun(begun, {"failures": failures, "begun_at": time.time(), "pid": os.getpid()})
     environment = {**os.environ, **document["environment"]}
     if document["once"]:
         sys.exit(run_once(document, environment))

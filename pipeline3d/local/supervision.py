@@ -74,7 +74,7 @@ class Program:
 
 
 def begun_file(name: str) -> str:
-    """Written by `program` at each start: how often, how often in a row too short, when, which pid."""
+    """Written by `program` at each start: how many before it failed in a row, when it began, its pid."""
     return f"{RUN_FOLDER}/{name}.begun.json"
 
 

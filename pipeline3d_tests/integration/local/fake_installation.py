@@ -27,10 +27,10 @@ def build_program(name, *, port, journal, after=(), options=()):
     )
 
 
-def build_programs(ports, journal, options=()):
+def build_programs(ports, journal, options=(), *, first_options=()):
     first, second, third = ports
     return [
-        build_program("first", port=first, journal=journal, options=["--slow-s", "0.5", *options]),
+        build_program("first", port=first, journal=journal, options=[*first_options, *options]),
         build_program("second", port=second, journal=journal, after=["first"], options=options),
         build_program(
             "third", port=third, journal=journal, after=["second"], options=["--grandchild", *options]

@@ -33,9 +33,9 @@ def read_events(journal, *kinds):
     return [event for event in events if event[0] in kinds]
 
 
-def test_programs_begin_when_the_ones_before_them_are_healthy_and_stop_in_reverse(
-    tmp_path, journal, fake_programs
-):
+def test_programs_begin_when_the_ones_before_them_are_healthy_and_stop_in_reverse(tmp_path, journal):
+    slow = ["--slow-s", "0.5"]
+    fake_programs = build_programs(choose_free_ports(NAMES).values(), journal, first_options=slow)
     reported, lines = [], []
     data = tmp_path / "odd %20name ;#é"
     with DataLock(data) as lock, Stack(lock, show=lines.append) as stack:
