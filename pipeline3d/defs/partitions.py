@@ -9,7 +9,7 @@ import dagster as dg
 
 from pipeline3d.values import Family
 
-MODEL_REQUESTS = dg.DynamicPartitionsDefinition(name=Family.MODEL_REQUESTS)
+MODEL_REQUESTS = dg.DynamicPartitionsDefinition(name=Family.MODEL_REQUESTS.value)
 
 PARTITIONS_BY_FAMILY: dict[Family, dg.DynamicPartitionsDefinition] = {
     Family.MODEL_REQUESTS: MODEL_REQUESTS,

@@ -65,4 +65,3 @@ def _plain(url: str) -> str:
     """psycopg wants no driver in the scheme."""
     scheme, _, rest = url.partition("://")
     return f"{scheme.partition('+')[0]}://{rest}"
-

@@ -3,10 +3,8 @@
 Each asset is a shell: read the inputs, call one library function, report numbers, return a file.
 """
 
-from __future__ import annotations
-
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +39,24 @@ CHECK_SPECS = [
     for check in checks.MESH_CHECKS
 ]
 
-_COMMON: dict[str, Any] = {
-    "partitions_def": MODEL_REQUESTS,
-    "group_name": Kind.IMAGE_TO_3D,
-    "owners": ["team:generation"],
-    "io_manager_key": "artifacts",
-    "hooks": {record_failure},
-}
-File = dg.MaterializeResult[LocalFile]
+
+def model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """An asset of the model family: partitioned by request, stored as a file, its failures reported."""
+    return dg.asset(
+        partitions_def=MODEL_REQUESTS,
+        group_name=Kind.IMAGE_TO_3D.value,
+        owners=["team:generation"],
+        io_manager_key="artifacts",
+        hooks={record_failure},
+        **options,
+    )
 
 
-@dg.asset(**_COMMON, kinds={"image"}, description="The photo as it was uploaded, checked to be a picture.")
+# Dagster looks for the bare class on assets with checks; its value is always a LocalFile.
+File = dg.MaterializeResult  # type: ignore[type-arg]
+
+
+@model_asset(kinds={"image"}, description="The photo as it was uploaded, checked to be a picture.")
 def source_image(
     context: dg.AssetExecutionContext, request_run: RequestRun, object_store: ObjectStore
 ) -> File:
@@ -77,7 +82,7 @@ def source_image(
         )
 
 
-@dg.asset(**_COMMON, kinds={"image"}, description="The object cut out of the photo and framed in a square.")
+@model_asset(kinds={"image"}, description="The object cut out of the photo and framed in a square.")
 def preprocessed_image(
     context: dg.AssetExecutionContext, request_run: RequestRun, source_image: Path
 ) -> File:
@@ -99,8 +104,7 @@ def preprocessed_image(
         )
 
 
-@dg.asset(
-    **_COMMON,
+@model_asset(
     kinds={"python", "gltf"},
     check_specs=CHECK_SPECS,
     code_version=inflation.ENGINE_VERSION,
@@ -141,8 +145,8 @@ def mesh(context: dg.AssetExecutionContext, request_run: RequestRun, preprocesse
         )
 
 
-@dg.asset(
-    **_COMMON, kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin."
+@model_asset(
+    kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin."
 )
 def glb_export(context: dg.AssetExecutionContext, request_run: RequestRun, mesh: Path) -> File:
     """Scale to metres and pack as GLB; read it back before it is published."""
@@ -169,7 +173,7 @@ def glb_export(context: dg.AssetExecutionContext, request_run: RequestRun, mesh:
         )
 
 
-@dg.asset(**_COMMON, kinds={"image"}, description="A thumbnail of the delivered model.")
+@model_asset(kinds={"image"}, description="A thumbnail of the delivered model.")
 def model_preview(
     context: dg.AssetExecutionContext,
     request_run: RequestRun,
@@ -192,8 +196,7 @@ def model_preview(
         )
 
 
-@dg.asset(
-    **_COMMON,
+@model_asset(
     deps=[glb_export, model_preview],
     kinds={"postgres"},
     description="The end of the request: all its files are published and its caller can fetch them.",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipeline3d.defs.jobs import JOB_NAME_BY_KIND
+from pipeline3d.defs.jobs import JOB_NAME_BY_KIND, image_to_3d
 from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
 from pipeline3d.values import Claim, Family
 from resources.jobs_database import JobsDatabase
@@ -51,7 +51,7 @@ def build_dispatch_sensor(lease_s: float) -> dg.SensorDefinition:
 
     @dg.sensor(
         name="dispatch_requests",
-        job_names=list(JOB_NAME_BY_KIND.values()),
+        jobs=[image_to_3d],
         minimum_interval_seconds=1,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Claims queued requests and starts one run for each attempt.",
