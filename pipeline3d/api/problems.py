@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -130,14 +131,8 @@ def http_problem(_request: Request, error: Exception) -> Response:
 def validation_problem(_request: Request, error: Exception) -> Response:
     """A body, path or query that is not of the right form, with each field named."""
     assert isinstance(error, RequestValidationError)
-    found = [
-        {
-            "field": ".".join(str(part) for part in problem["loc"]),
-            "message": problem["msg"].removeprefix("Value error, "),
-        }
-        for problem in error.errors()
-    ]
-    detail = " ".join(f"{problem['field']}: {problem['message'].rstrip('.')}." for problem in found)
+    found = [_describe(problem) for problem in error.errors()]
+    detail = " ".join(f"{problem['field']}: {problem['message']}." for problem in found)
     return build_problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "invalid_request",
@@ -145,6 +140,14 @@ def validation_problem(_request: Request, error: Exception) -> Response:
         hint="See /docs for the form.",
         errors=found,
     )
+
+
+def _describe(problem: Mapping[str, Any]) -> dict[str, str]:
+    if problem["type"] == "json_invalid":
+        position = problem["loc"][-1]
+        return {"field": "body", "message": f"it is not JSON, from character {position} on"}
+    message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
+    return {"field": ".".join(str(part) for part in problem["loc"]), "message": message}
 
 
 def unexpected_problem(request_id: str) -> ProblemResponse:

@@ -1,0 +1,163 @@
+"""Looking at jobs while they run and after, and getting what they made."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from pipeline3d.database.tables import jobs
+from pipeline3d.store.signed_links import preview_path
+from pipeline3d.values import ArtifactType, FailureReport, Progress, StoredObject
+from pipeline3d_tests.integration.api.api_fixtures import JOBS, SIGNING_KEY
+
+BAD = FailureReport(code="no_clear_object", message="Nothing in it.", stage="mesh", hint="Another photo.")
+
+
+def test_a_running_job_shows_where_it_is(api, ledger):
+    job_id = api.rows.make()
+    ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
+    ledger.report_progress(
+        job_id, "run-1", Progress(percent=33, stage="mesh", stage_number=3, stage_count=6, message="m")
+    )
+    ledger.record_stage_seconds(job_id, "run-1", "source_image", 0.25)
+    job = api.http.get(f"{JOBS}/{job_id}").json()
+    assert (job["status"], job["progress_percent"]) == ("RUNNING", 33)
+    assert job["progress"] == {
+        "percent": 33,
+        "stage": "mesh",
+        "stage_number": 3,
+        "stage_count": 6,
+        "message": "m",
+    }
+    assert job["stage_seconds"] == {"source_image": 0.25}
+    assert job["links"]["lineage"] == "https://dagster.example.com/runs/run-1"
+    assert job["started_at"] is not None
+
+
+def test_a_failed_job_says_why(api, ledger):
+    job_id = api.rows.make()
+    ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
+    ledger.fail(job_id, "run-1", BAD)
+    job = api.http.get(f"{JOBS}/{job_id}").json()
+    assert job["status"] == "FAILED"
+    assert job["error"] == {
+        "code": "no_clear_object",
+        "stage": "mesh",
+        "message": "Nothing in it.",
+        "hint": "Another photo.",
+        "retryable": False,
+    }
+    answer = api.http.get(f"{JOBS}/{job_id}/download")
+    assert (answer.status_code, answer.json()["code"]) == (400, "not_finished")
+    assert "FAILED" in answer.json()["detail"]
+
+
+def test_a_finished_job_gives_its_files_under_names_of_its_own(api, ledger, store):
+    job_id = api.rows.make()
+    stored = store.put_bytes(f"jobs/{job_id}/glb_export/model.glb", b"glTF...", "model/gltf-binary")
+    api.finish(ledger, job_id, stored)
+    job = api.http.get(f"{JOBS}/{job_id}").json()
+    assert (job["status"], job["progress_percent"]) == ("SUCCEEDED", 100)
+    [artifact] = job["artifacts"]
+    assert (artifact["sha256"], artifact["metadata"]) == (stored.sha256, {"faces": 8})
+    for url in (job["links"]["download"], artifact["url"]):
+        link = api.http.get(url).json()
+        assert (link["filename"], link["size"], link["sha256"]) == (f"{job_id}-model.glb", 7, stored.sha256)
+        answer = httpx.get(link["download_url"])
+        assert answer.content == b"glTF..."
+        assert f"{job_id}-model.glb" in answer.headers["content-disposition"]
+
+
+def test_the_history_can_be_followed_from_any_event(api, ledger):
+    job_id = api.rows.make()
+    ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
+    ledger.succeed(job_id, "run-1")
+    events = api.http.get(f"{JOBS}/{job_id}/events").json()
+    assert [event["payload"]["event"] for event in events] == ["created", "started", "succeeded"]
+    assert {event["event_type"] for event in events} == {"INFO"}
+    rest = api.http.get(f"{JOBS}/{job_id}/events", params={"after": events[0]["id"], "limit": 1}).json()
+    assert rest == [events[1]]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/artifacts/mesh/none.glb", 404),
+        ("/artifacts/mesh/a%00b", 422),  # what Postgres cannot even compare
+        ("/artifacts/mesh/..%2fx", 404),
+        ("/events?after=-1", 422),
+        ("/events?after=99999999999999999999", 422),
+        ("/events?limit=0", 422),
+    ],
+)
+def test_what_is_not_there_or_cannot_be_is_refused(api, path, status):
+    job_id = api.rows.make()
+    answer = api.http.get(f"{JOBS}/{job_id}{path}")
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "query", ["skip=-1", "limit=0", "limit=100000", "skip=99999999999999999999", "skip=x"]
+)
+def test_a_page_that_cannot_be_is_refused(api, query):
+    assert api.http.get(f"{JOBS}/?{query}").status_code == 422
+
+
+class TestPreviews:
+    @pytest.fixture
+    def job_id(self, api, ledger, store):
+        job_id = api.rows.make()
+        ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
+        for name, kind in (("thumbnail.png", ArtifactType.PREVIEW), ("model.glb", ArtifactType.OUTPUT_MODEL)):
+            stored = store.put_bytes(f"jobs/{job_id}/preview/{name}", b"pixels", "image/png")
+            ledger.record_artifact(job_id, 1, "preview", name, kind, stored)
+        return job_id
+
+    def test_a_signed_link_shows_the_picture_without_a_key(self, api_url, job_id):
+        path = preview_path(SIGNING_KEY, job_id, "preview", "thumbnail.png")
+        assert httpx.get(api_url + path, follow_redirects=True).content == b"pixels"
+
+    @pytest.mark.parametrize(
+        ("name", "signing_key"),
+        [
+            ("thumbnail.png", "another key"),
+            ("model.glb", SIGNING_KEY),  # only previews, whatever was signed
+            ("none.png", SIGNING_KEY),
+        ],
+    )
+    def test_anything_else_looks_like_a_picture_that_is_not_there(self, api_url, job_id, name, signing_key):
+        answer = httpx.get(api_url + preview_path(signing_key, job_id, "preview", name))
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_artifact")
+
+    def test_without_a_signature_there_is_nothing(self, api_url, job_id):
+        assert httpx.get(f"{api_url}/previews/{job_id}/preview/thumbnail.png").status_code == 404
+
+
+def test_the_catalogue_lists_what_is_ready_first_and_why_the_rest_is_not(api):
+    models = api.http.get("/api/v1/models").json()
+    assert [model["id"] for model in models] == ["inflate-v1", "dreamfusion-sd", "sf3d-v1", "triposr-v1"]
+    assert [model["ready"] for model in models] == [True, False, False, False]
+    assert models[1]["not_ready_code"] == "not_built"
+    assert models[1]["not_ready_reason"]
+    schema = api.http.get("/api/v1/models/inflate-v1").json()["parameters_schema"]
+    assert schema["properties"]["quality"]["enum"] == ["fast", "balanced", "quality"]
+    assert api.http.get("/api/v1/models/none").status_code == 404
+
+
+def test_an_expired_job_is_told_as_such(api, ledger):
+    job_id = api.rows.make()
+    api.rows.run(jobs.update().where(jobs.c.id == job_id).values(deadline=jobs.c.created_at))
+    ledger.expire_overdue()
+    job = api.http.get(f"{JOBS}/{job_id}").json()
+    assert (job["status"], job["error"]["code"]) == ("EXPIRED", "expired")
+
+
+def test_a_link_to_an_object_that_left_the_store_leads_nowhere(api, ledger):
+    job_id = api.rows.make()
+    gone = StoredObject(
+        key=f"jobs/{job_id}/x/y.glb", size=1, sha256="a" * 64, content_type="model/gltf-binary"
+    )
+    api.finish(ledger, job_id, gone)
+    link = api.http.get(f"{JOBS}/{job_id}/download").json()["download_url"]
+    assert httpx.get(link).status_code == 404
