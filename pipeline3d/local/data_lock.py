@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from pipeline3d.errors import ServerFailure
+from pipeline3d.local.leftovers import end_processes_of
 from pipeline3d.local.state import create_private_directory
 
 LOCK_FILE = "stack.lock"
@@ -49,6 +50,8 @@ class DataLock:
                 os.close(self._descriptor)
                 raise _already_running(self.data_directory, holder)
             time.sleep(0.05)
+        # Of a stack whose guardian was killed as well: its servers would keep our ports and files.
+        end_processes_of(self.data_directory, patience_s=0.0)
         self.announce({})
         return self
 

@@ -72,7 +72,7 @@ def _keep_what_counts(configured: Mapping[str, str], embedded: frozenset[str]) -
     if "postgres" in embedded:
         ignored |= {"DAGSTER_PG_URL"}
     if "objects" in embedded:
-        ignored |= {"MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_SECURE", "MINIO_PUBLIC_ENDPOINT"}
+        ignored |= {"MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_SECURE"}
     return {name: value for name, value in configured.items() if value and name not in ignored}
 
 

@@ -87,7 +87,8 @@ class Stack:
     def __enter__(self) -> Stack:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):
-                self._old_handlers[number] = signal.signal(number, _leave)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it, on purpose
+                    self._old_handlers[number] = signal.signal(number, _leave)
         return self
 
     def __exit__(
@@ -110,7 +111,6 @@ class Stack:
         stopped and the error shows the end of the failing program's log.
         """
         self._programs = list(programs)
-        end_processes_of(self._data, patience_s=0.0)  # of a stack whose guardian was killed as well
         self._write_files()
         self._begin_processes()
         try:
@@ -133,7 +133,7 @@ class Stack:
     def stop(self) -> float:
         """Stop all, the last started first, within ten seconds; how many seconds it took."""
         began = time.monotonic()
-        interrupt = _ignore_interrupts()
+        interrupted = _ignore_interrupts()
         try:
             if self._supervisor is not None:
                 _end(self._supervisor, STOP_DEADLINE_S)
@@ -144,8 +144,8 @@ class Stack:
                 self._follower.stop()
         finally:
             self._supervisor = self._guardian = self._follower = None
-            if interrupt is not None:
-                signal.signal(signal.SIGINT, interrupt)
+            for number, handler in interrupted.items():
+                signal.signal(number, handler)
         return time.monotonic() - began
 
     def log_of(self, name: str) -> Path:
@@ -280,8 +280,9 @@ def _leave(number: int, _frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _ignore_interrupts() -> Any:
-    """A second Ctrl-C must not break off the orderly stop; returns the handler to put back."""
+def _ignore_interrupts() -> dict[signal.Signals, Any]:
+    """A second Ctrl-C must not break off the orderly stop; returns the handlers to put back."""
     if threading.current_thread() is not threading.main_thread():
-        return None
-    return signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return {}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return {number: signal.signal(number, signal.SIG_IGN) for number in numbers}

@@ -98,6 +98,16 @@ def test_a_new_stack_starts_at_once_after_a_kill(tmp_path, running):
     assert second.poll() is None
 
 
+def test_a_new_stack_ends_what_an_old_one_left_when_its_guardian_was_killed_too(tmp_path, running):
+    first = running("--stubborn")
+    processes = everything_of(tmp_path, first)
+    guardian = next(other for other in processes if "pipeline3d.local.guardian" in other.cmdline())
+    guardian.kill()
+    first.kill()
+    with DataLock(tmp_path / "data"):
+        assert nothing_left_of([other for other in processes if other.pid != first.pid])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_polite_signal_to_the_parent_stops_everything_in_order(tmp_path, running, number):
     process = running()
