@@ -32,7 +32,7 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the request over before the first step. Raises LeaseLost when somebody else has it."""
-        run = context.dagster_run
+        run = context.run
         if run is None or PARTITION_TAG not in run.tags:
             return
         attempt = run.tags.get(ATTEMPT_TAG)
@@ -51,13 +51,13 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Stop the heartbeat and remove the scratch folder, however the run ended."""
-        if context.dagster_run is not None:
-            leave_guard(context.dagster_run.run_id)
+        if context.run is not None:
+            leave_guard(context.run.run_id)
 
     @contextmanager
     def stage(self, context: dg.AssetExecutionContext) -> Iterator[RunGuard]:
         """The body of one asset, reported to the request as a stage of the asset's name."""
-        guard = guard_of(context.run_id)
+        guard = guard_of(context.run.run_id)
         with guard.stage(context.asset_key.path[-1]):
             yield guard
 

@@ -40,6 +40,9 @@ CHECK_SPECS = [
 ]
 
 
+FILE_TYPE = dg.PythonObjectDagsterType(LocalFile, name="LocalFile")
+
+
 def model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """An asset of the model family: partitioned by request, stored as a file, its failures reported."""
     return dg.asset(
@@ -48,7 +51,7 @@ def model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefin
         owners=["team:generation"],
         io_manager_key="artifacts",
         hooks={record_failure},
-        **options,
+        **({"dagster_type": FILE_TYPE} | options),
     )
 
 
@@ -199,19 +202,15 @@ def model_preview(
 @model_asset(
     deps=[glb_export, model_preview],
     kinds={"postgres"},
+    dagster_type=dg.Nothing,
     description="The end of the request: all its files are published and its caller can fetch them.",
 )
 def delivery(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.MaterializeResult[None]:
     """Close the request as succeeded."""
     with request_run.stage(context) as run:
-        run.succeed()
-        return dg.MaterializeResult(
-            metadata={
-                "attempt": run.job.attempt,
-                "delivers": run.owns_request,
-                "request": str(run.job.job_id),
-            }
-        )
+        facts = {"attempt": run.job.attempt, "delivers": run.owns_request, "request": str(run.job.job_id)}
+    run.succeed()  # after the stage: a finished request takes no more reports
+    return dg.MaterializeResult(metadata=facts)
 
 
 def input_key(job: JobInput) -> str:
