@@ -12,6 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
 
 import pipeline3d
+from pipeline3d.api.bodies import Problem
 from pipeline3d.api.middleware import RequestGuard
 from pipeline3d.api.problems import add_problem_handlers
 from pipeline3d.api.routers import accounts, health, jobs, models, pages, previews, uploads
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         # Both spellings of a path are routes: a redirect would lose the body in some clients.
         redirect_slashes=False,
+        responses={"4XX": {"model": Problem, "description": "What is wrong with the request."}},
     )
     app.state.services = services
     add_problem_handlers(app)

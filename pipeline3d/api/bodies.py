@@ -200,6 +200,25 @@ class ModelRead(BaseModel):
     licence: LicenceRead
 
 
+class ProblemField(BaseModel):
+    """One field that is wrong."""
+
+    field: str
+    message: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457): `code` for programs, `detail` and `hint` for people."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str | None
+    errors: list[ProblemField] | None = None
+
+
 class Health(BaseModel):
     """The process answers."""
 

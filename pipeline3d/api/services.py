@@ -20,6 +20,9 @@ from pipeline3d.store.s3 import S3Store
 T = TypeVar("T")
 
 STORE_THREADS = 16
+STORE_READ_TIMEOUT_S = 10.0
+"""A caller waits for the answer, and only heads of objects are read."""
+
 PASSWORD_THREADS = 2
 """Hashing a password takes 64 MiB and a core for a while: more at once would starve the rest."""
 
@@ -50,8 +53,13 @@ class Services:
             await connection.execute(statement)
 
     async def ask_store(self, question: Callable[..., T], *arguments: Any) -> T:
-        """Run a call of the object store, which waits for the network, in a thread."""
-        return await anyio.to_thread.run_sync(question, *arguments, limiter=self.store_limiter)
+        """Run a call of the object store, which waits for the network, in a thread.
+
+        Who stops waiting does not wait for the thread: it ends by the store's own time-outs.
+        """
+        return await anyio.to_thread.run_sync(
+            question, *arguments, limiter=self.store_limiter, abandon_on_cancel=True
+        )
 
     async def check_password(self, check: Callable[..., T], *arguments: Any) -> T:
         """Run a check of a password, which is slow on purpose, in a thread."""
@@ -79,6 +87,7 @@ def build_services(settings: Settings) -> Services:
             settings.minio_bucket,
             secure=settings.minio_secure,
             public_endpoint=settings.minio_public_endpoint,
+            read_timeout_s=STORE_READ_TIMEOUT_S,
         ),
     )
 

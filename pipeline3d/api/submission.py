@@ -41,7 +41,7 @@ async def submit_job(
     request_hash = None
     if idempotency_key is not None:
         require_idempotency_key(idempotency_key)
-        request_hash = creation.hash_request(body.model_dump(mode="json"))
+        request_hash = creation.hash_request(body.model_dump(mode="json", exclude_defaults=True))
         earlier = await _find_earlier(services, account, idempotency_key, request_hash)
         if earlier is not None:
             return Submission(row=earlier, repeated=True)

@@ -20,7 +20,6 @@ from pipeline3d.requests.states import states_before
 from pipeline3d.values import EventType, FailureReport, JobState, Progress
 
 UNLEASED: dict[str, Any] = {"leased_at": None, "lease_until": None}
-NO_RUN: dict[str, Any] = {"run_id": None, "heartbeat_at": None}
 NO_PROGRESS: dict[str, Any] = {"progress_percent": 0, "progress": None, "stage_seconds": {}}
 NO_ERROR: dict[str, Any] = {
     "error_code": None,

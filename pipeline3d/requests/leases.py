@@ -43,7 +43,14 @@ def claim_queued(limit: int, lease_s: float, kinds: Sequence[Kind] | None = None
         .returning(*claim_columns(), jobs.c.state, jobs.c.created_at, picked.c.leased_at.label("held_before"))
         .cte("claimed")
     )
-    return with_event(claimed, literal({"event": "dispatched"}, JSONB), where=claimed.c.held_before.is_(None))
+    return with_event(
+        claimed,
+        literal({"event": "dispatched"}, JSONB),
+        # a lease that is taken again is nothing new
+        where=claimed.c.held_before.is_(None),
+        # the row stays QUEUED: telling the dispatcher of its own claim would wake it for ever
+        wakes_dispatcher=False,
+    )
 
 
 def claimable() -> ColumnElement[bool]:

@@ -59,6 +59,7 @@ class S3Store:
         secure: bool = False,
         region: str = DEFAULT_REGION,
         public_endpoint: str | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
         self.bucket = bucket
         self.endpoint, secure = _split_endpoint(endpoint, secure)
@@ -68,7 +69,7 @@ class S3Store:
             secret_key=secret_key,
             secure=secure,
             region=region,
-            http_client=_http_pool(),
+            http_client=_http_pool(read_timeout_s),
         )
         public, public_secure = _split_endpoint(public_endpoint or self.endpoint, secure)
         self._signer = Signer(
@@ -295,9 +296,9 @@ def _facts_of_response(key: str, response: Any) -> ObjectFacts:
     )
 
 
-def _http_pool() -> urllib3.PoolManager:
+def _http_pool(read_timeout_s: float) -> urllib3.PoolManager:
     return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=read_timeout_s),
         maxsize=10,
         # The client's own default tries for minutes; a run is tried again as a whole.
         retries=urllib3.Retry(total=RETRIES, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),

@@ -6,12 +6,14 @@ import threading
 import time
 from uuid import uuid4
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs
 from pipeline3d.errors import LeaseLost, UnknownJob
 from pipeline3d.requests.creation import UploadedInput
+from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.ledger import Standing
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind, Progress, StoredObject
 
@@ -60,6 +62,19 @@ def in_state(rows, ledger):
         return job_id
 
     return make
+
+
+@pytest.fixture
+def heard(database_url):
+    """The jobs that a dispatcher was told of since it was last asked."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(f"LISTEN {QUEUE_CHANNEL}")
+
+        def read():
+            connection.execute("SELECT 1")  # what was committed before this answer came before it
+            return [message.payload for message in connection.notifies(timeout=0)]
+
+        yield read
 
 
 def test_a_new_job_is_stored_with_its_input_and_the_beginning_of_its_history(rows):
@@ -166,21 +181,18 @@ class TestWaiting:
         ledger.wait_for_queued(30)
         assert time.monotonic() - started < 5
 
-    def test_claiming_and_progress_do_not_wake_the_dispatcher(self, rows, ledger, running):
-        rows.make()
+    def test_only_what_becomes_queued_wakes_the_dispatcher(self, rows, ledger, heard):
+        job_id = rows.make()
+        assert heard() == [str(job_id)]
+        ledger.claim_queued(1, 0)
         ledger.claim_queued(1, LONG_S)
-        woken = threading.Event()
-
-        def wait():
-            ledger.wait_for_queued(1.0)
-            woken.set()
-
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        for percent in range(5):
-            ledger.report_progress(running, "r1", progress(percent))
-        assert not woken.wait(0.3)
-        waiter.join()
+        ledger.renew_lease(job_id, 1, LONG_S)
+        ledger.begin(job_id, attempt=1, run_id="r1", delivers=True)
+        ledger.report_progress(job_id, "r1", progress(40))
+        ledger.record_artifact(job_id, 1, "mesh", "mesh.npz", ArtifactType.INTERMEDIATE, GLB)
+        assert heard() == []
+        ledger.requeue(job_id, "r1", LOST, 0)
+        assert heard() == [str(job_id)]
 
 
 class TestBeginning:
