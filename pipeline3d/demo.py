@@ -13,11 +13,10 @@ from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from pipeline3d.client import Pipeline3dClient
 from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.values import JobState
+from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
 
 LONGEST_WAIT_S = 300.0
 
@@ -100,18 +99,20 @@ def print_summary(result: DemoResult, console: Console, *, dagster_url: str, sec
         return
     artifact = next(item for item in job["artifacts"] if item["type"] == "OUTPUT_MODEL")
     facts = artifact.get("metadata") or {}
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_row("model", str(result.model))
-    table.add_row("preview", str(result.preview))
-    table.add_row("faces", f"{facts.get('faces', 0):,} ({facts.get('vertices', 0):,} vertices)")
-    table.add_row("watertight", "yes" if facts.get("watertight") else "no")
-    table.add_row("size", f"{artifact['size'] / 1024:,.0f} KiB, {facts.get('extents_m')} m")
-    table.add_row("sha256", artifact["sha256"])
-    stages = ", ".join(f"{name} {took:.2f} s" for name, took in (job.get("stage_seconds") or {}).items())
-    table.add_row("stages", stages)
-    table.add_row("request to result", f"{seconds:.1f} s")
-    lineage = f"{dagster_url}/assets/glb_export?view=partitions&partition={job['id']}"
-    table.add_row("lineage", f"make up, then {lineage}")
-    table.add_row("made by", f"{job['model_id']} ({job.get('tier')}): the back side is inferred")
+    stages = {**dict.fromkeys(STAGES_BY_KIND[Kind(job["kind"])], 0.0), **job["stage_seconds"]}
+    lines = {
+        "model": result.model,
+        "preview": result.preview,
+        "faces": f"{facts.get('faces', 0):,} ({facts.get('vertices', 0):,} vertices)",
+        "watertight": "yes" if facts.get("watertight") else "no",
+        "size": f"{artifact['size'] / 1024:,.0f} KiB, {' x '.join(map(str, facts.get('extents_m', [])))} m",
+        "sha256": artifact["sha256"],
+        "stages": ", ".join(f"{name} {took:.2f} s" for name, took in stages.items()),
+        "whole request": f"{seconds:.1f} s",
+        "lineage": f"{dagster_url}/assets/glb_export?view=partitions&partition={job['id']}",
+        "made by": f"{job['model_id']} ({job.get('tier')}): the back side is inferred",
+    }
     console.print()
-    console.print(table)
+    for name, value in lines.items():
+        console.print(f"{name:<14} {value}", markup=False)
+    console.print(f"{'':<14} (the lineage is there while `make up` runs)")

@@ -69,8 +69,9 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
 
 def run_delivers(run: dg.DagsterRun) -> bool:
     """Whether the run goes through to the delivery, so that the request can end with it."""
-    selected = run.asset_selection is None or DELIVERY in run.asset_selection
-    return selected and (run.step_keys_to_execute is None or "delivery" in run.step_keys_to_execute)
+    # No selection (None or empty, by the way the run was made) is everything.
+    selected = not run.asset_selection or DELIVERY in run.asset_selection
+    return selected and (not run.step_keys_to_execute or "delivery" in run.step_keys_to_execute)
 
 
 def explain_failure(error: BaseException | None, stage: str) -> FailureReport:

@@ -79,6 +79,12 @@ class Workbench:
         with self.engine.connect() as connection:
             return {row.asset: row for row in connection.execute(query, {"id": job_id})}
 
+    def events(self, job_id: UUID) -> list[dict]:
+        """The payloads of the request's history."""
+        query = sa.text("SELECT payload FROM job_events WHERE job_id = :id ORDER BY id")
+        with self.engine.connect() as connection:
+            return list(connection.execute(query, {"id": job_id}).scalars())
+
 
 @pytest.fixture(scope="session")
 def seeded_template(postgres_server) -> str:

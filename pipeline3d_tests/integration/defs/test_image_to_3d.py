@@ -103,9 +103,9 @@ def test_an_unreachable_object_store_queues_the_next_attempt(workbench, monkeypa
     monkeypatch.setenv("MINIO_ENDPOINT", "127.0.0.1:1")
     assert not workbench.run(job_id).success
     row = workbench.row(job_id)
-    assert (row.state, row.attempt, row.error_code) == ("QUEUED", 2, "store_unavailable")
+    assert (row.state, row.attempt) == ("QUEUED", 2)
     assert row.not_before is not None
-    monkeypatch.undo()
+    assert "store_unavailable" in [event.get("code") for event in workbench.events(job_id)]
 
 
 def test_a_stored_intermediate_that_disappeared_is_named_and_not_replaced(workbench):
