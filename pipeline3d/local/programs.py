@@ -85,7 +85,7 @@ def plan_services(
         _plan_preparation("migrate", environment, checkout, after=after),
         _plan_preparation("seed", environment, checkout, after=("migrate",)),
         _plan_api(environment, checkout, host),
-        _plan_code_server(environment, checkout),
+        _plan_code_server(environment, checkout, after),
         _plan_daemon(environment, checkout, since),
         _plan_webserver(environment, checkout, host),
     ]
@@ -117,12 +117,12 @@ def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Prog
         environment=environment,
         directory=checkout,
         ready=HttpProbe(url=f"http://{_reachable(host)}:{port}/health"),
-        after=("seed",),
+        after=("migrate",),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
 
-def _plan_code_server(environment: Mapping[str, str], checkout: Path) -> Program:
+def _plan_code_server(environment: Mapping[str, str], checkout: Path, after: tuple[str, ...]) -> Program:
     port = environment["PIPELINE3D_CODE_SERVER_PORT"]
     command = [sys.executable, "-m", "dagster", "api", "grpc", "-m", "pipeline3d.definitions"]
     return Program(
@@ -131,7 +131,8 @@ def _plan_code_server(environment: Mapping[str, str], checkout: Path) -> Program
         environment=environment,
         directory=checkout,
         ready=GrpcProbe(port=int(port)),
-        after=("migrate",),
+        # Loading the definitions needs no table, and takes longest: it goes on beside the preparation.
+        after=after,
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
@@ -149,7 +150,7 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime
             f" AND timestamp > '{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}'",
             psql=str(postgres.find_binaries() / "psql"),
         ),
-        after=("code-server",),
+        after=("migrate", "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
@@ -163,7 +164,7 @@ def _plan_webserver(environment: Mapping[str, str], checkout: Path, host: str) -
         environment=environment,
         directory=checkout,
         ready=HttpProbe(url=f"http://{_reachable(host)}:{port}/server_info"),
-        after=("code-server",),
+        after=("migrate", "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
