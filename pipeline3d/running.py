@@ -125,11 +125,13 @@ def _demonstrate_on(
 
 def draw_sample(out: Path) -> Path:
     """The sample photo, which the project draws itself."""
+    from PIL import Image
+
     from pipeline3d.imaging.sample_photo import draw_sample_photo
 
     out.mkdir(parents=True, exist_ok=True)
     path = out / "sample.jpg"
-    draw_sample_photo().save(path, quality=92)
+    Image.fromarray(draw_sample_photo()).save(path, quality=92)
     return path
 
 

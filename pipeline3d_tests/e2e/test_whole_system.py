@@ -1,11 +1,14 @@
 """Requests through the whole installation: API, jobs table, sensor, Dagster run, object store and back."""
 
 import signal
+import subprocess
+import sys
 from uuid import UUID
 
 import httpx
 import psutil
 import pytest
+from PIL import Image
 
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
@@ -33,7 +36,7 @@ query ($key: AssetKeyInput!, $partitions: [String!]) { assetNodeOrError(assetKey
 @pytest.fixture(scope="session")
 def photo(tmp_path_factory):
     path = tmp_path_factory.mktemp("photo") / "sample.jpg"
-    draw_sample_photo().save(path)
+    Image.fromarray(draw_sample_photo()).save(path, quality=92)
     return path
 
 
@@ -57,9 +60,9 @@ def test_a_photo_becomes_a_glb_that_can_be_downloaded_and_its_lineage_seen(
     assert percents == sorted(percents)
     mesh = glb.decode_glb(client.download(UUID(job_id), tmp_path / "model.glb").read_bytes())
     assert measuring.measure(mesh).watertight
-    found = installation.graphql(
-        MATERIALIZATIONS, key={"path": ["model_preview"]}, partitions=[job_id]
-    )["assetNodeOrError"]["assetMaterializations"]
+    found = installation.graphql(MATERIALIZATIONS, key={"path": ["model_preview"]}, partitions=[job_id])[
+        "assetNodeOrError"
+    ]["assetMaterializations"]
     (materialization,) = found
     metadata = {entry["label"]: entry for entry in materialization["metadataEntries"]}
     link = metadata["preview"]["mdStr"].removeprefix("![preview](").removesuffix(")")
@@ -100,8 +103,6 @@ def test_a_run_launched_by_hand_and_a_backfill_of_two_partitions_work(installati
 
 
 def test_a_picture_without_an_object_is_refused_with_a_reason(client, tmp_path):
-    from PIL import Image
-
     blank = tmp_path / "blank.png"
     Image.new("RGB", (400, 300), (200, 200, 200)).save(blank)
     job = finish(client, submit(client, blank))
@@ -157,9 +158,6 @@ def test_killing_any_one_program_leaves_the_request_finished_or_failed_with_a_re
 
 
 def test_a_second_start_says_that_it_is_running_and_where(installation):
-    import subprocess
-    import sys
-
     second = subprocess.run(
         [sys.executable, "-m", "pipeline3d.cli", "up"],
         env=installation.environment(),

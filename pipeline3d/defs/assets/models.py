@@ -45,7 +45,7 @@ FILE_TYPE = dg.PythonObjectDagsterType(LocalFile, name="LocalFile")
 
 def model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """An asset of the model family: partitioned by request, stored as a file, its failures reported."""
-    return dg.asset(
+    decorate: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         partitions_def=MODEL_REQUESTS,
         group_name=Kind.IMAGE_TO_3D.value,
         owners=["team:generation"],
@@ -53,16 +53,13 @@ def model_asset(**options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefin
         hooks={record_failure},
         **({"dagster_type": FILE_TYPE} | options),
     )
-
-
-# Dagster looks for the bare class on assets with checks; its value is always a LocalFile.
-File = dg.MaterializeResult  # type: ignore[type-arg]
+    return decorate
 
 
 @model_asset(kinds={"image"}, description="The photo as it was uploaded, checked to be a picture.")
 def source_image(
     context: dg.AssetExecutionContext, request_run: RequestRun, object_store: ObjectStore
-) -> File:
+) -> dg.MaterializeResult:
     """Fetch the caller's object and make sure that it decodes."""
     with request_run.stage(context) as run:
         data = object_store.connect().read_bytes(input_key(run.job))
@@ -88,7 +85,7 @@ def source_image(
 @model_asset(kinds={"image"}, description="The object cut out of the photo and framed in a square.")
 def preprocessed_image(
     context: dg.AssetExecutionContext, request_run: RequestRun, source_image: Path
-) -> File:
+) -> dg.MaterializeResult:
     """Remove the background and centre the object at its foreground ratio."""
     with request_run.stage(context) as run:
         picture = decoding.decode_picture(source_image.read_bytes())
@@ -113,7 +110,9 @@ def preprocessed_image(
     code_version=inflation.ENGINE_VERSION,
     description="The mesh that the model made, with its checks: nothing that fails them is delivered.",
 )
-def mesh(context: dg.AssetExecutionContext, request_run: RequestRun, preprocessed_image: Path) -> File:
+def mesh(
+    context: dg.AssetExecutionContext, request_run: RequestRun, preprocessed_image: Path
+) -> dg.MaterializeResult:
     """Generate the mesh and check it."""
     with request_run.stage(context) as run:
         model = inflation.inflate(
@@ -148,10 +147,10 @@ def mesh(context: dg.AssetExecutionContext, request_run: RequestRun, preprocesse
         )
 
 
-@model_asset(
-    kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin."
-)
-def glb_export(context: dg.AssetExecutionContext, request_run: RequestRun, mesh: Path) -> File:
+@model_asset(kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin.")
+def glb_export(
+    context: dg.AssetExecutionContext, request_run: RequestRun, mesh: Path
+) -> dg.MaterializeResult:
     """Scale to metres and pack as GLB; read it back before it is published."""
     with request_run.stage(context) as run:
         sized = pose.fit_to_size(glb.decode_glb(mesh.read_bytes()), size_m=run.job.params["size_m"])
@@ -182,7 +181,7 @@ def model_preview(
     request_run: RequestRun,
     preview_links: PreviewLinks,
     glb_export: Path,
-) -> File:
+) -> dg.MaterializeResult:
     """Render the model without a GPU."""
     with request_run.stage(context) as run:
         picture = rendering.render_thumbnail(glb.decode_glb(glb_export.read_bytes()), size_px=512)
@@ -205,10 +204,14 @@ def model_preview(
     dagster_type=dg.Nothing,
     description="The end of the request: all its files are published and its caller can fetch them.",
 )
-def delivery(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.MaterializeResult[None]:
+def delivery(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.MaterializeResult:
     """Close the request as succeeded."""
     with request_run.stage(context) as run:
-        facts = {"attempt": run.job.attempt, "delivers": run.owns_request, "request": str(run.job.job_id)}
+        facts: dict[str, Any] = {
+            "attempt": run.job.attempt,
+            "delivers": run.owns_request,
+            "request": str(run.job.job_id),
+        }
     run.succeed()  # after the stage: a finished request takes no more reports
     return dg.MaterializeResult(metadata=facts)
 
