@@ -23,6 +23,8 @@ FILL = 1.06
 """Distance of the camera as a multiple of what just shows the bounding sphere."""
 BLOCK = 3_000_000
 """Triangle-pixel pairs in one step: bounds the memory."""
+EDGE = -1e-4
+"""A pixel on an edge belongs to both triangles: no gap between them."""
 KEY, FILL_LIGHT, AMBIENT = 0.62, 0.22, 0.36
 KEY_DIRECTION, FILL_DIRECTION = (-0.45, 0.75, 0.9), (0.9, 0.15, 0.55)
 SHADOW_DARKNESS, SHADOW_SIZE = 0.42, 1.12
@@ -91,48 +93,64 @@ def place_camera(vertices: Floats, side: int, azimuth_deg: float, elevation_deg:
 def rasterise(
     vertices: Floats, faces: npt.NDArray[np.int32], camera: Camera
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
-    """Visible pixels (k,), the face seen in each (k,), and its perspective-correct weights (k,3)."""
+    """Visible pixels (k,), the face seen in each (k,), and its perspective-correct weights (k,3).
+
+    Every triangle is tested against the pixels of its bounding box by edge functions (Pineda 1988), all
+    triangles of a block at once; only who is nearest is kept, weights are worked out for the winners.
+    """
     side = camera.side
     x, y, z = (values[faces] for values in camera.project(vertices))
     area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
     shown = np.nonzero(area < -1e-9)[0]  # y runs down: what faces us is clockwise on the screen
-    x, y, z, area = x[shown], y[shown], z[shown], area[shown]
+    x, y, z = x[shown], y[shown], z[shown]
     left, right = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (x.min(1), x.max(1)))
     top, bottom = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (y.min(1), y.max(1)))
     width = right - left + 1
     covered = width * (bottom - top + 1)
-    nearest = np.full(side * side, np.inf, np.float32)
-    face_at = np.full(side * side, -1, np.int64)
-    weights_at = np.zeros((side * side, 3), np.float32)
+    # From each box's own corner: large coordinates would cost the digits that keep neighbours without a gap.
+    edges = edge_functions(x - left[:, None], y - top[:, None], area[shown])
+    inverse_depth = np.stack([(edges[i] * (1 / z)).sum(axis=1) for i in range(3)])
+    nearest = np.zeros(side * side, np.float32)
+    seen = np.full(side * side, -1, np.int32)
     ends = np.cumsum(covered, dtype=np.int64)
     start = 0
     while start < len(shown):
-        base = ends[start - 1] if start else 0
-        stop = max(int(np.searchsorted(ends, base + BLOCK)), start + 1)
+        stop = max(int(np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK)), start + 1)
         count = covered[start:stop]
-        triangle = np.repeat(np.arange(start, stop), count)
-        offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        column = left[triangle] + offset % width[triangle]
-        row = top[triangle] + offset // width[triangle]
-        start = stop
+        triangle = np.repeat(np.arange(start, stop, dtype=np.int32), count)
+        offset = np.arange(len(triangle), dtype=np.int32)
+        offset -= np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
+        row, column = np.divmod(offset, width[triangle])
         px, py = column + np.float32(0.5), row + np.float32(0.5)
-        tx, ty = x[triangle], y[triangle]
-        first = ((tx[:, 1] - px) * (ty[:, 2] - py) - (tx[:, 2] - px) * (ty[:, 1] - py)) / area[triangle]
-        second = ((tx[:, 2] - px) * (ty[:, 0] - py) - (tx[:, 0] - px) * (ty[:, 2] - py)) / area[triangle]
-        weights = np.stack([first, second, 1 - first - second], axis=1)
-        hit = (weights >= -1e-4).all(axis=1)
-        weights, triangle, pixel = weights[hit], triangle[hit], row[hit].astype(np.int64) * side + column[hit]
-        weights /= z[triangle]
-        depth = 1 / weights.sum(axis=1)
-        order = np.argsort(-depth, kind="stable")  # assignment keeps the last: the nearest
-        pixel, depth, triangle, weights = pixel[order], depth[order], triangle[order], weights[order]
-        wins = depth < nearest[pixel]
-        pixel = pixel[wins]
-        nearest[pixel] = depth[wins]
-        face_at[pixel] = shown[triangle[wins]]
-        weights_at[pixel] = weights[wins] * depth[wins, None]
-    pixels = np.nonzero(face_at >= 0)[0]
-    return pixels, face_at[pixels], weights_at[pixels]
+        a, b, c = (edges[i][triangle] for i in range(3))
+        weights = a * px[:, None] + b * py[:, None] + c
+        hit = (weights[:, 0] >= EDGE) & (weights[:, 1] >= EDGE) & (weights[:, 2] >= EDGE)
+        triangle, px, py = triangle[hit], px[hit], py[hit]
+        pixel = (row[hit] + top[triangle]) * side + column[hit] + left[triangle]
+        closeness = (
+            inverse_depth[0, triangle] * px + inverse_depth[1, triangle] * py + inverse_depth[2, triangle]
+        )
+        order = np.argsort(closeness, kind="stable")  # assignment keeps the last: the nearest
+        order = order[closeness[order] > nearest[pixel[order]]]
+        nearest[pixel[order]] = closeness[order]
+        seen[pixel[order]] = triangle[order]
+        start = stop
+    pixels = np.nonzero(seen >= 0)[0]
+    winners = seen[pixels]
+    px = (pixels % side - left[winners] + 0.5).astype(np.float32)
+    py = (pixels // side - top[winners] + 0.5).astype(np.float32)
+    weights = edges[0][winners] * px[:, None] + edges[1][winners] * py[:, None] + edges[2][winners]
+    weights /= z[winners]
+    return pixels, shown[winners], np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def edge_functions(x: Floats, y: Floats, area: Floats) -> tuple[Floats, Floats, Floats]:
+    """Coefficients (n,3) each: the weight of corner i at a pixel is a[i] px + b[i] py + c[i]."""
+    after, before = [1, 2, 0], [2, 0, 1]
+    a = (y[:, after] - y[:, before]) / area[:, None]
+    b = (x[:, before] - x[:, after]) / area[:, None]
+    c = (x[:, after] * y[:, before] - x[:, before] * y[:, after]) / area[:, None]
+    return a.astype(np.float32), b.astype(np.float32), c.astype(np.float32)
 
 
 def interpolate(values: npt.NDArray[np.floating], corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
@@ -184,28 +202,26 @@ def shade(normals: Floats, camera: Camera) -> Floats:
 
 
 def darken_ground(image: Floats, vertices: Floats, camera: Camera) -> None:
-    """A soft blob under the mesh, where it touches the ground, seen in perspective."""
+    """A soft blob under the mesh, where it touches the ground, seen in perspective.
+
+    It has no detail, so it is worked out for every fourth pixel and enlarged.
+    """
+    import cv2
+
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     foot = vertices[vertices[:, 1] < low[1] + 0.12 * (high[1] - low[1])]
     centre = np.array([foot[:, 0].mean(), low[1], foot[:, 2].mean()], np.float32)
     reach = np.maximum(np.abs(foot[:, [0, 2]] - centre[[0, 2]]).max(axis=0), 0.06 * (high - low).max())
-    rows, columns = np.divmod(np.arange(camera.side**2), camera.side)
-    rays = (
-        np.stack(
-            [
-                (columns + 0.5 - camera.side / 2) / camera.focal_px,
-                (camera.side / 2 - rows - 0.5) / camera.focal_px,
-                np.ones(len(rows)),
-            ],
-            axis=1,
-        ).astype(np.float32)
-        @ camera.axes
-    )
-    falling = rays[:, 1] < -1e-4
-    along = (low[1] - camera.eye[1]) / rays[falling, 1]
-    ground = camera.eye[[0, 2]] + rays[falling][:, [0, 2]] * along[:, None]
-    distance = (((ground - centre[[0, 2]]) / (reach * SHADOW_SIZE)) ** 2).sum(axis=1)
-    image[falling] *= (1 - SHADOW_DARKNESS * np.exp(-1.6 * distance))[:, None]
+    steps = (np.arange(0, camera.side, 4) + 2 - camera.side / 2) / camera.focal_px
+    across, down = np.meshgrid(steps, steps)
+    rays = np.stack([across, -down, np.ones_like(across)], axis=-1) @ camera.axes
+    falling = np.minimum(rays[..., 1], -1e-4)
+    along = (low[1] - camera.eye[1]) / falling
+    ground = camera.eye[[0, 2]] + rays[..., [0, 2]] * along[..., None]
+    distance = (((ground - centre[[0, 2]]) / (reach * SHADOW_SIZE)) ** 2).sum(axis=-1)
+    shadow = np.where(rays[..., 1] < -1e-4, SHADOW_DARKNESS * np.exp(-1.6 * distance), 0)
+    large = cv2.resize(shadow.astype(np.float32), (camera.side, camera.side), interpolation=cv2.INTER_LINEAR)
+    image *= (1 - large).reshape(-1, 1)
 
 
 def smooth_normals(vertices: Floats, faces: npt.NDArray[np.int32]) -> Floats:
@@ -218,12 +234,12 @@ def smooth_normals(vertices: Floats, faces: npt.NDArray[np.int32]) -> Floats:
     return sums
 
 
-def to_linear(srgb: npt.NDArray[np.float32]) -> Floats:
+def to_linear(srgb: npt.NDArray[np.floating]) -> Floats:
     """sRGB 0 to 1 → linear light (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
-def to_srgb(linear: npt.NDArray[np.float32]) -> Floats:
+def to_srgb(linear: npt.NDArray[np.floating]) -> Floats:
     """Linear light 0 to 1 → sRGB."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055).astype(
         np.float32

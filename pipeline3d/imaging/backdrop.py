@@ -1,8 +1,8 @@
 """How far each pixel is from a plain backdrop, modelled from the picture's border.
 
 A backdrop is smooth: a robust quadratic for each colour channel, fitted to the border by iteratively
-re-weighted least squares (an object that touches the border must not bend it), plus up to three further colours
-where the border has several (a table edge, a two-tone wall). Colours are CIE L*a*b*.
+re-weighted least squares (an object that touches the border must not bend it), plus up to three further
+colours where the border has several (a table edge, a two-tone wall). Colours are CIE L*a*b*.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ OUTLIER_SPREADS = 4.0
 class Backdrop:
     """distance (h,w) from the backdrop in L*a*b* units; `spread` is the border's own noise.
 
-    `explained` is the share of the border that the model accounts for; `may_be_shadow` (h,w) marks what is only darker.
+    `explained` is the share of the border that the model accounts for; `may_be_shadow` (h,w) marks what is
+    only darker than the backdrop.
     """
 
     distance: Floats

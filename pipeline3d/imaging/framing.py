@@ -47,8 +47,8 @@ def frame_object(
         factor = 2 ** int(np.floor(np.log2(1.0 / scale)))
         small = (max(1, rgb.shape[1] // factor), max(1, rgb.shape[0] // factor))
         ratio = np.array([rgb.shape[1] / small[0], rgb.shape[0] / small[1]])
-        rgb = cv2.resize(rgb, small, interpolation=cv2.INTER_AREA)
-        alpha = cv2.resize(alpha, small, interpolation=cv2.INTER_AREA)
+        rgb = np.asarray(cv2.resize(rgb, small, interpolation=cv2.INTER_AREA), np.uint8)
+        alpha = np.asarray(cv2.resize(alpha, small, interpolation=cv2.INTER_AREA), np.uint8)
         transform = np.array(
             [
                 [scale * ratio[0], 0.0, shift_x + scale * (ratio[0] - 1) / 2],
@@ -80,15 +80,16 @@ def find_bounds(alpha: Bytes2D) -> tuple[int, int, int, int]:
     return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
-def encode_png(rgba: Bytes2D) -> bytes:
-    """A PNG file of an RGBA uint8 (h, w, 4) array; the same array always gives the same bytes."""
+def encode_png(pixels: Bytes2D) -> bytes:
+    """A PNG file of RGB or RGBA uint8 (h, w, 3 or 4); the same array always gives the same bytes."""
     import cv2
 
+    order = cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR
     done, content = cv2.imencode(
-        ".png", cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
+        ".png", cv2.cvtColor(pixels, order), [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL]
     )
     if not done:
-        raise ValueError(f"an array of shape {rgba.shape} cannot be written as PNG")
+        raise ValueError(f"an array of shape {pixels.shape} cannot be written as PNG")
     return bytes(content)
 
 

@@ -8,6 +8,7 @@ the picture is refused. A wrong cut-out makes a wrong model, so refusing is the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from pipeline3d.errors import UnusableInput
 from pipeline3d.imaging.backdrop import Backdrop, model_backdrop
 from pipeline3d.imaging.colour import to_lab
 from pipeline3d.imaging.confidence import Assessment, assess
-from pipeline3d.imaging.decoding import Picture
+from pipeline3d.imaging.picture import Picture
 from pipeline3d.imaging.saliency import find_salient
 
 Mask = npt.NDArray[np.bool_]
@@ -25,15 +26,36 @@ Pixels = npt.NDArray[np.uint8]
 
 WORKING_SIDE = 352
 """Longer side at which the object is found; its edge is refined at the full size afterwards."""
-REAL_ALPHA = 250
+REFINING_SIDE = 1024
+"""Longer side at which its edge is refined: the frame that the cut-out ends in has no more pixels."""
 SOLID_ALPHA = 128
-LEAST_CONFIDENCE = 0.5
+LEAST_TRANSPARENT = 0.005
+"""Share of see-through pixels from which on an alpha channel is a cut-out and not an accident."""
+LEAST_CONFIDENCE = 0.65
+"""Measured: right cut-outs of drawn and real photographs reach 0.88 and more, wrong ones 0.61 at most."""
+CONVINCING = 0.8
+"""From this confidence on of the first hypothesis the second is not tried: it costs as much time again."""
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.9
 SMALL_PART = 0.04
 """Parts smaller than this share of the largest are specks."""
 PINHOLE = 0.0015
-BACKDROP_EXPLAINED = 0.75
+LEAST_HOLE = 0.002
+"""Share of the picture from which on backdrop inside the object is a hole, such as in a mug's handle."""
+SHADOWED_HOLE_SHARE, SHADOWED_HOLE_DISTANCE = 0.9, 7.0
+"""A hole may lie in the object's own shadow: darker all over than the backdrop, by a little."""
+EDGE_BAND = 0.46
+"""How far from 0 and 1 the blurred mask must be for a pixel to count as edge."""
+GUIDE_NOISE = 1e-3
+"""Variance of the picture (0 to 1, squared) below which the guided filter sees noise and not an edge."""
+GRAB_CUT_ROUNDS = 2
+"""The third round moves less than one pixel in a hundred of the outline and takes as long as the second."""
+SURROUNDINGS_REACHES = 12
+"""Width of the backdrop that GrabCut sees around the first guess, in units of its uncertain edge."""
+BACKDROP_EXPLAINED = 0.5
 """Below this share of the border there is no plain backdrop to stand before."""
+LEAST_SHARE = {"backdrop": 0.01, "saliency": 0.06}
+"""Share of the picture from which on an object is surely meant. Before a plain backdrop a small one is
+clear too; in a scene a small thing is as likely to be one of many."""
 HINT = (
     "Photograph the object alone before a plain background, send a picture with transparency (PNG, WebP), "
     "or use a background-removal model first."
@@ -62,7 +84,7 @@ class _Candidate:
 
 def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
     """The object of a picture. Raises UnusableInput `no_clear_object` with the confidence in its details."""
-    if picture.alpha is not None and int(picture.alpha.min()) < REAL_ALPHA:
+    if picture.alpha is not None and float((picture.alpha < SOLID_ALPHA).mean()) >= LEAST_TRANSPARENT:
         return _take_alpha(picture.alpha)
     small = _shrink(picture.rgb)
     lab = _denoise(to_lab(small))
@@ -73,7 +95,7 @@ def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
     if best.assessment.confidence < LEAST_CONFIDENCE:
         raise _refusal(best.assessment.confidence, best.assessment.weakest)
     return Matte(
-        alpha=_refine_edge(best.mask, small, picture.rgb),
+        alpha=_refine_edge(best.mask, picture.rgb),
         method=best.method,
         coverage=round(float(best.mask.mean()), 4),
         confidence=round(best.assessment.confidence, 3),
@@ -120,7 +142,7 @@ def _find_candidates(small: Pixels, lab: Floats, seed: int) -> list[_Candidate]:
         first = stands_before(backdrop, lab)
         certain = backdrop.distance > 1.8 * _threshold(backdrop)
         found += _cut(small, lab, first, certain, "backdrop", seed)
-        if found and found[0].assessment.confidence >= 0.75:
+        if found and found[0].assessment.confidence >= CONVINCING:
             return found
     salient = find_salient(lab)
     threshold = max(_otsu(salient), 0.25)
@@ -144,7 +166,11 @@ def stands_before(backdrop: Backdrop, lab: Floats) -> Mask:
     numbers = np.arange(1, count + 1)
     sizes = ndimage.sum_labels(np.ones(labels.shape), labels, numbers)
     means = ndimage.mean(backdrop.distance, labels, numbers)
-    through = numbers[(sizes > 0.002 * labels.size) & (means < max(3.0, 1.6 * backdrop.spread))]
+    shadowed = ndimage.mean(backdrop.may_be_shadow, labels, numbers)
+    is_backdrop = (means < max(3.0, 1.6 * backdrop.spread)) | (
+        (shadowed > SHADOWED_HOLE_SHARE) & (means < SHADOWED_HOLE_DISTANCE)
+    )
+    through = numbers[(sizes > LEAST_HOLE * labels.size) & is_backdrop]
     return np.asarray(~(background | np.isin(labels, through)), bool)
 
 
@@ -153,9 +179,11 @@ def _threshold(backdrop: Backdrop) -> float:
 
 
 def _otsu(values: Floats) -> float:
-    from skimage.filters import threshold_otsu
+    """The value that parts the histogram best into two classes (Otsu 1979); infinity where all are equal."""
+    from skimage import filters
 
-    return float(threshold_otsu(values)) if float(np.ptp(values)) > 0 else float("inf")
+    find_threshold: Any = filters.threshold_otsu  # scikit-image has no types here
+    return float(find_threshold(values)) if float(np.ptp(values)) > 0 else float("inf")
 
 
 def _cut(small: Pixels, lab: Floats, first: Mask, certain: Mask, method: str, seed: int) -> list[_Candidate]:
@@ -165,7 +193,11 @@ def _cut(small: Pixels, lab: Floats, first: Mask, certain: Mask, method: str, se
     mask = tidy(_grab_cut(small, first, certain, seed))
     if not LEAST_COVERAGE < mask.mean() < MOST_COVERAGE:
         return []
-    return [_Candidate(mask=mask, method=method, assessment=assess(lab, mask, first))]
+    return [
+        _Candidate(
+            mask=mask, method=method, assessment=assess(lab, mask, first, least_share=LEAST_SHARE[method])
+        )
+    ]
 
 
 def _grab_cut(small: Pixels, first: Mask, certain: Mask, seed: int) -> Mask:
@@ -175,48 +207,98 @@ def _grab_cut(small: Pixels, first: Mask, certain: Mask, seed: int) -> Mask:
     reach = max(2, round(0.012 * max(first.shape)))
     labels = np.where(first, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[ndimage.binary_erosion(first, iterations=reach) & certain] = cv2.GC_FGD
-    labels[~first & (ndimage.distance_transform_edt(~first) > 2.5 * reach)] = cv2.GC_BGD
+    labels[_distance_to(first) > 2.5 * reach] = cv2.GC_BGD
     if not ((labels == cv2.GC_FGD).any() and (labels == cv2.GC_BGD).any()):
         return first
+    window = _surroundings(first, SURROUNDINGS_REACHES * reach)
+    inner = np.ascontiguousarray(labels[window])
     cv2.setRNGSeed(seed & 0x7FFFFFFF)  # GrabCut starts its colour clusters by chance
     models = np.zeros((1, 65)), np.zeros((1, 65))
-    bgr = np.ascontiguousarray(small[..., ::-1])
-    cv2.grabCut(bgr, labels, None, *models, 3, cv2.GC_INIT_WITH_MASK)
+    bgr = np.ascontiguousarray(small[window][..., ::-1])
+    whole = (0, 0, bgr.shape[1], bgr.shape[0])  # not looked at: the labels say what is known
+    cv2.grabCut(bgr, inner, whole, *models, GRAB_CUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+    labels[window] = inner
     return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), bool)
 
 
+def _surroundings(mask: Mask, margin: int) -> tuple[slice, slice]:
+    """The window that holds the mask and a margin: what lies further away only costs time."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (
+        slice(max(0, int(rows[0]) - margin), int(rows[-1]) + margin + 1),
+        slice(max(0, int(columns[0]) - margin), int(columns[-1]) + margin + 1),
+    )
+
+
+def _distance_to(mask: Mask) -> Floats:
+    """Pixels from each place to the mask, 0 on it."""
+    import cv2
+
+    outside = (~mask).astype(np.uint8)
+    return np.asarray(cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_5), np.float32)
+
+
 def tidy(mask: Mask) -> Mask:
-    """Without specks, hairs of one pixel and pinholes."""
+    """Without specks, hairs of one pixel, pinholes, and neighbours that the picture's border cuts off.
+
+    The main part is the largest where parts near the middle count for more; others stay if they are
+    not much smaller, and lie wholly inside the picture as long as the main part does.
+    """
     from scipy import ndimage
 
     opened = ndimage.binary_opening(mask)
     labels, count = ndimage.label(opened)
     if count == 0:
         return np.zeros_like(mask)
-    sizes = ndimage.sum_labels(opened, labels, np.arange(1, count + 1))
-    kept = np.isin(labels, 1 + np.nonzero(sizes > SMALL_PART * sizes.max())[0])
+    numbers = np.arange(1, count + 1)
+    sizes = ndimage.sum_labels(opened, labels, numbers)
+    weighted = sizes * (0.3 + 0.7 * ndimage.mean(_centre_prior(mask.shape), labels, numbers))
+    main = int(np.argmax(weighted))
+    is_cut_off = np.isin(numbers, np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    stays = (sizes > SMALL_PART * sizes[main]) & (~is_cut_off | is_cut_off[main])
+    kept = np.isin(labels, numbers[stays])
     holes, count = ndimage.label(~kept)
     sizes = ndimage.sum_labels(~kept, holes, np.arange(1, count + 1))
     pinholes = 1 + np.nonzero(sizes < PINHOLE * mask.size)[0]
     return np.asarray(kept | np.isin(holes, pinholes), bool)
 
 
-def _refine_edge(mask: Mask, small: Pixels, rgb: Pixels) -> Pixels:
-    """Alpha at the full size: a guided filter (He, Sun, Tang 2010) follows the picture in a band at the edge."""
+def _centre_prior(shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """1 in the middle of the picture, about 0.1 in its corners."""
+    rows, columns = np.ogrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j]
+    return np.asarray(np.exp(-1.15 * (rows**2 + columns**2)), np.float64)
+
+
+def _refine_edge(mask: Mask, rgb: Pixels) -> Pixels:
+    """Alpha at the full size: a guided filter (He, Sun, Tang 2010) follows the picture along the edge."""
     import cv2
 
-    guide = small.astype(np.float32).mean(axis=2) / 255
-    radius = 2 * max(1, round(max(mask.shape) / 256)) + 1
+    full = rgb.shape[1::-1]
+    scale = min(1.0, REFINING_SIDE / max(full))
+    size = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
+    grown = max(1.0, max(size) / max(mask.shape))
+    coarse = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    solid = (cv2.GaussianBlur(coarse, (0, 0), 0.6 * grown) > 0.5).astype(np.float32)
+    picture = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    guide = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255)
+    guided = guided_filter(guide, solid, radius=max(2, round(2.5 * grown)))
+    near = cv2.GaussianBlur(solid, (0, 0), 0.5 * grown + 0.5)
+    alpha = np.where(np.abs(near - 0.5) < EDGE_BAND, 0.5 * guided + 0.5 * near, solid)
+    enlarged = cv2.resize(alpha.astype(np.float32), full, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.round(np.clip(enlarged, 0, 1) * 255), np.uint8)
+
+
+def guided_filter(guide: Floats, values: Floats, *, radius: int) -> Floats:
+    """`values` (h,w) smoothed over `radius` pixels, with edges where `guide` (h,w, 0 to 1) has edges."""
+    import cv2
+
     window = (2 * radius + 1, 2 * radius + 1)
-    solid = mask.astype(np.float32)
 
-    def mean(values: Floats) -> Floats:
-        return np.asarray(cv2.blur(values, window), np.float32)
+    def mean(array: npt.NDArray[Any]) -> Floats:
+        return np.asarray(cv2.blur(array, window), np.float32)
 
-    guide_mean, solid_mean = mean(guide), mean(solid)
-    slope = (mean(guide * solid) - guide_mean * solid_mean) / (mean(guide * guide) - guide_mean**2 + 1e-3)
-    guided = np.clip(mean(slope) * guide + mean(solid_mean - slope * guide_mean), 0, 1)
-    band = np.abs(cv2.GaussianBlur(solid, (0, 0), 1.2) - 0.5) < 0.46
-    alpha = np.where(band, 0.5 * guided + 0.5 * cv2.GaussianBlur(solid, (0, 0), 0.8), solid)
-    large = cv2.resize((alpha * 255).astype(np.float32), rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-    return np.asarray(np.clip(np.round(large), 0, 255), np.uint8)
+    guide_mean, values_mean = mean(guide), mean(values)
+    variance = mean(guide * guide) - guide_mean**2
+    slope = (mean(guide * values) - guide_mean * values_mean) / (variance + GUIDE_NOISE)
+    filtered = mean(slope) * guide + mean(values_mean - slope * guide_mean)
+    return np.asarray(np.clip(filtered, 0, 1), np.float32)

@@ -15,6 +15,8 @@ from pipeline3d.imaging.backdrop import border_mask
 Floats = npt.NDArray[np.float64]
 
 REGIONS = 220
+REGION_COMPACTNESS = 0.12
+"""How much place counts beside colour for a region; scikit-image scales the colours to 0 to 1 first."""
 GEODESIC_SCALE = 10.0
 """Colour difference (L*a*b*) along a path at which two regions stop being one surface."""
 NEARBY = 0.25
@@ -27,7 +29,14 @@ def find_salient(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """(h,w) in 0 to 1 for a picture (h,w,3) in L*a*b*."""
     from skimage.segmentation import slic
 
-    labels = slic(lab, n_segments=REGIONS, compactness=12.0, convert2lab=False, start_label=0, max_num_iter=6)
+    labels = slic(
+        lab,
+        n_segments=REGIONS,
+        compactness=REGION_COMPACTNESS,
+        convert2lab=False,
+        start_label=0,
+        max_num_iter=6,
+    )
     colours, places, at_border = _describe_regions(lab, labels)
     neighbours = _neighbours(labels)
     colour_distance = np.linalg.norm(colours[:, None] - colours[None], axis=2)
@@ -38,7 +47,7 @@ def find_salient(lab: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     contrast = contrast * centre
     contrast = (contrast - contrast.min()) / max(float(np.ptp(contrast)), 1e-9)
     saliency = _optimise(contrast, background, colour_distance, neighbours)
-    return np.clip(saliency, 0, 1).astype(np.float32)[labels]
+    return np.asarray(np.clip(saliency, 0, 1).astype(np.float32)[labels], np.float32)
 
 
 def _describe_regions(
@@ -98,10 +107,11 @@ def _optimise(
     count = len(foreground)
     first, second = neighbours[:, 0], neighbours[:, 1]
     weight = np.exp(-(colour_distance[first, second] ** 2) / (2 * SMOOTHNESS_SCALE**2)) + 0.1
-    system = np.diag(background + foreground)
+    system = np.zeros((count, count))
+    np.fill_diagonal(system, background + foreground + 1e-6)
     np.add.at(system, (first, first), weight)
     np.add.at(system, (second, second), weight)
     np.add.at(system, (first, second), -weight)
     np.add.at(system, (second, first), -weight)
-    solved: Floats = np.linalg.solve(system + 1e-6 * np.eye(count), foreground)
+    solved: Floats = np.linalg.solve(system, foreground)
     return solved

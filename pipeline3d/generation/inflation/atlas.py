@@ -7,8 +7,6 @@ angle and would show streaks.
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import numpy.typing as npt
 
@@ -26,34 +24,37 @@ JPEG_QUALITY = 90
 
 def paint_atlas(rgba: Pixels, side: int) -> Pixels:
     """(side, 2 side, 3) uint8: front on the left, back on the right, both seen from the front."""
-    from PIL import Image
-    from scipy import ndimage
+    import cv2
 
-    resized = Image.fromarray(rgba).resize((side, side), Image.Resampling.LANCZOS)
-    pixels = np.asarray(resized)
+    method = cv2.INTER_AREA if rgba.shape[0] > side else cv2.INTER_CUBIC
+    pixels = cv2.resize(rgba, (side, side), interpolation=method)
     colour, alpha = pixels[..., :3].astype(np.float32), pixels[..., 3]
-    core = ndimage.binary_erosion(alpha > SOLID_ALPHA, iterations=max(1, side // 256))
+    core = _erode(alpha > SOLID_ALPHA, max(1, side // 256))
     if not core.any():
-        core = alpha > 128
+        core = alpha >= alpha.max()
     front = push_colours_outwards(colour, core.astype(np.float32))
     small_core, small_front = _shrink(core.astype(np.float32)), _shrink(front)
-    distance = ndimage.distance_transform_edt(small_core > 0.5) / (side / BLUR_DOWNSCALE)
+    inside = (small_core > 0.5).astype(np.uint8)
+    distance = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) / (side / BLUR_DOWNSCALE)
     front_weight = _enlarge(np.clip(distance / RIM_WIDTH, 0, 1).astype(np.float32), side)[..., None]
     back_weight = _enlarge(np.clip(distance / BACK_RIM_WIDTH, 0, 1).astype(np.float32), side)[..., None]
     rim = _enlarge(_blur_inside(small_front, small_core, RIM_BLUR), side)
     deep = _enlarge(_blur_inside(small_front, small_core, BACK_BLUR), side)
-    front = front * front_weight + rim * (1 - front_weight)
-    back = front * (1 - back_weight) + deep * back_weight
-    return np.clip(np.concatenate([front, back], axis=1), 0, 255).astype(np.uint8)
+    front = rim + (front - rim) * front_weight
+    back = front + (deep - front) * back_weight
+    return np.asarray(cv2.convertScaleAbs(cv2.hconcat([front, back])), np.uint8)  # rounds, and clips
 
 
 def encode_jpeg(pixels: Pixels) -> bytes:
     """The atlas as JPEG."""
-    from PIL import Image
+    import cv2
 
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    done, content = cv2.imencode(
+        ".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    )
+    if not done:
+        raise ValueError(f"an array of shape {pixels.shape} cannot be written as JPEG")
+    return bytes(content)
 
 
 def push_colours_outwards(colour: Floats, weight: Floats) -> Floats:
@@ -69,22 +70,38 @@ def push_colours_outwards(colour: Floats, weight: Floats) -> Floats:
 
 
 def _pull(colour: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """The next coarser level: weighted means of four, with a weight of at most 1."""
+    import cv2
+
     odd = weight.shape[0] % 2
-    colour = np.pad(colour, ((0, odd), (0, odd), (0, 0)))
-    weight = np.pad(weight, ((0, odd), (0, odd)))
-    colour = colour[::2, ::2] + colour[1::2, ::2] + colour[::2, 1::2] + colour[1::2, 1::2]
-    weight = weight[::2, ::2] + weight[1::2, ::2] + weight[::2, 1::2] + weight[1::2, 1::2]
-    scale = 1 / np.maximum(weight, 1)
-    return colour * scale[..., None], np.minimum(weight, 1)
+    half = (weight.shape[1] + odd) // 2
+
+    def sum_of_four(values: Floats) -> Floats:
+        if odd:
+            values = np.asarray(cv2.copyMakeBorder(values, 0, 1, 0, 1, cv2.BORDER_CONSTANT), np.float32)
+        quarter = cv2.resize(values, (half, half), interpolation=cv2.INTER_AREA)
+        return np.asarray(quarter, np.float32) * np.float32(4)
+
+    total = sum_of_four(weight)
+    mean = sum_of_four(colour) / np.maximum(total, 1)[..., None]
+    return mean.astype(np.float32), np.minimum(total, 1).astype(np.float32)
+
+
+def _erode(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
+    import cv2
+
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
+    solid = cv2.erode(mask.astype(np.uint8), cross, iterations=pixels, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(solid, bool)
 
 
 def _blur_inside(colour: Floats, mask: Floats, share: float) -> Floats:
-    from scipy import ndimage
+    """Colours (s,s,3) blurred by a share of the side, without what lies outside the mask (s,s)."""
+    import cv2
 
     sigma = share * mask.shape[0]
-    total = ndimage.gaussian_filter(mask, sigma)[..., None] + 1e-3
-    blurred: Floats = ndimage.gaussian_filter(colour * mask[..., None], (sigma, sigma, 0)) / total
-    return blurred
+    total = cv2.GaussianBlur(mask, (0, 0), sigma)[..., None] + 1e-3
+    return np.asarray(cv2.GaussianBlur(colour * mask[..., None], (0, 0), sigma) / total, np.float32)
 
 
 def _shrink(values: Floats) -> Floats:

@@ -9,20 +9,26 @@ H(x, y) - eps - z², which crosses the rim smoothly where two height fields glue
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Points = npt.NDArray[np.float32]
+Triangles = npt.NDArray[np.int32]
 
 MARGIN_CELLS = 4
 OUTSIDE_STIFFNESS = 8.0
 """How hard the height is held down per unit of transparency: soft edges move the rim by part of a cell."""
 LOAD = 3.0
 """Right-hand side of the equation: makes a strip about as thick as it is wide."""
-LEAST_DISTANCE = 1e-3
-"""Samples closer to the level than this make slivers that weld to holes."""
+LEAST_DISTANCE = 0.02
+"""Samples closer to the level than this are moved away from it: the corners that marching cubes puts on
+the edges around such a sample would be one and the same 32-bit float, and weld to a hole."""
 SILHOUETTE_BLUR = 0.6
+"""Cells; takes the stairs off a silhouette of few pixels."""
+CRUMB_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +50,6 @@ class Body:
 def inflate_silhouette(alpha: Floats, *, target_faces: int) -> Body:
     """The body of a silhouette (s, s) with values 0 to 1; it must not touch the frame."""
     from scipy import ndimage
-    from skimage.measure import marching_cubes
 
     cells = alpha.shape[0]
     soft = ndimage.gaussian_filter(alpha, SILHOUETTE_BLUR)
@@ -56,11 +61,10 @@ def inflate_silhouette(alpha: Floats, *, target_faces: int) -> Body:
     z = np.arange(-half, half + 1, dtype=np.float32)
     field = raised[:, :, None].astype(np.float32) - z[None, None] ** 2
     near = np.abs(field) < LEAST_DISTANCE
-    field[near] = LEAST_DISTANCE
-    vertices, faces, _, _ = marching_cubes(field, 0.0)
+    field[near] = np.copysign(LEAST_DISTANCE, field[near])
+    vertices, faces = find_level(field)
     points = np.stack([vertices[:, 1], cells - 1 - vertices[:, 0], vertices[:, 2] - half], axis=1)
-    points = points.astype(np.float32)
-    faces = orient_outwards(points, faces.astype(np.int32))
+    points, faces = keep_solid_parts(points, faces)
     before = len(faces)
     points, faces = simplify(points, faces, target_faces)
     return Body(
@@ -71,6 +75,15 @@ def inflate_silhouette(alpha: Floats, *, target_faces: int) -> Body:
         depth=float(np.sqrt(max(float(raised.max()), 1.0))),
         faces_before=before,
     )
+
+
+def find_level(field: Points) -> tuple[Points, Triangles]:
+    """The closed surface on which a field (i,j,k) is zero (marching cubes, Lewiner et al. 2003)."""
+    from skimage import measure
+
+    extract: Any = measure.marching_cubes  # scikit-image has no types here
+    corners, triangles, _, _ = extract(field, 0.0, gradient_direction="ascent")
+    return np.asarray(corners, np.float32), np.asarray(triangles, np.int32)
 
 
 def solve_height(alpha: Floats) -> Floats:
@@ -101,17 +114,43 @@ def solve_height(alpha: Floats) -> Floats:
     return height
 
 
-def orient_outwards(points: npt.NDArray[np.float32], faces: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Turn all faces round where the volume that they enclose is negative."""
-    a, b, c = (points[faces[:, i]].astype(np.float64) for i in range(3))
-    volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum()
-    return np.ascontiguousarray(faces[:, ::-1]) if volume < 0 else faces
+def keep_solid_parts(points: Points, faces: Triangles) -> tuple[Points, Triangles]:
+    """Without crumbs: pieces of the surface with less than a hundredth of the largest piece's faces."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = faces[:, :2].reshape(-1), faces[:, 1:].reshape(-1)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(points), len(points)))
+    count, piece = connected_components(links, directed=False)
+    if count == 1:
+        return points, faces
+    sizes = np.bincount(piece[faces[:, 0]], minlength=count)
+    kept = faces[sizes[piece[faces[:, 0]]] >= CRUMB_SHARE * sizes.max()]
+    return compact(points, kept)
 
 
-def simplify(
-    points: npt.NDArray[np.float32], faces: npt.NDArray[np.int32], target_faces: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
-    """Collapse edges (quadric error, meshoptimizer) until about `target_faces` are left."""
+def compact(points: Points, faces: Triangles) -> tuple[Points, Triangles]:
+    """Without the points that no face uses."""
+    used = np.zeros(len(points), bool)
+    used[faces.reshape(-1)] = True
+    renumbered = (np.cumsum(used) - 1).astype(np.int32)
+    return points[used], renumbered[faces]
+
+
+def is_closed(faces: Triangles) -> bool:
+    """Whether every edge is used once in each direction: closed, and all faces turned the same way."""
+    start, end = faces.astype(np.int64).reshape(-1), faces[:, [1, 2, 0]].astype(np.int64).reshape(-1)
+    count = int(faces.max(initial=0)) + 1
+    forward, backward = np.sort(start * count + end), np.sort(end * count + start)
+    return bool(np.array_equal(forward, backward) and (np.diff(forward) > 0).all())
+
+
+def simplify(points: Points, faces: Triangles, target_faces: int) -> tuple[Points, Triangles]:
+    """Collapse edges (quadric error, Garland and Heckbert 1997) until about `target_faces` are left.
+
+    Collapsing now and then leaves a flap of two faces back to back; it is cut off. A result that is not
+    closed even then is thrown away: the full surface is larger, and right.
+    """
     if len(faces) <= target_faces:
         return points, faces
     import meshoptimizer
@@ -122,5 +161,13 @@ def simplify(
     count = meshoptimizer.simplify(
         kept, indices, points, target_index_count=3 * target_faces, target_error=1.0
     )
-    used, renumbered = np.unique(kept[:count], return_inverse=True)
-    return points[used], renumbered.reshape(-1, 3).astype(np.int32)
+    fewer = kept[:count].reshape(-1, 3).astype(np.int32)
+    if not is_closed(fewer):
+        fewer = cut_off_flaps(fewer)
+    return compact(points, fewer) if is_closed(fewer) else (points, faces)
+
+
+def cut_off_flaps(faces: Triangles) -> Triangles:
+    """Without faces that share all three corners with another: two of them enclose nothing."""
+    _, group, count = np.unique(np.sort(faces, axis=1), axis=0, return_inverse=True, return_counts=True)
+    return np.asarray(faces[count[group.reshape(-1)] == 1], np.int32)
