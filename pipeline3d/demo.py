@@ -69,7 +69,8 @@ def _progress_callback(bar: Progress, task: Any) -> Callable[[dict[str, Any]], N
 
     def show(job: dict[str, Any]) -> None:
         progress = job.get("progress") or {}
-        label = progress.get("stage", "queued") if job["status"] == "RUNNING" else job["status"].lower()
+        stage = progress.get("stage") if job["status"] == "RUNNING" else None
+        label = stage or job["status"].lower()
         if not bar.console.is_terminal and label not in seen:
             # A log has no bar to redraw: one line for each stage.
             bar.console.print(f"{job['progress_percent']:>4} %  {label}")

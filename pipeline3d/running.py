@@ -58,7 +58,7 @@ def running_stack(console: Console, *, show_logs: bool) -> Iterator[tuple[Instal
 
 def stay_up() -> None:
     """Start everything, say where it is, and stay until Ctrl-C."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     started = perf_counter()
     with running_stack(console, show_logs=True) as (installation, stack):
         print_addresses(installation, console, perf_counter() - started)

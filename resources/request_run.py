@@ -35,7 +35,8 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
         run = context.run
         if run is None or PARTITION_TAG not in run.tags:
             return
-        attempt = run.tags.get(ATTEMPT_TAG)
+        # A re-execution in the UI copies the tags of its parent; it is a run by hand all the same.
+        attempt = None if run.parent_run_id else run.tags.get(ATTEMPT_TAG)
         enter_guard(
             run.run_id,
             RunGuard(

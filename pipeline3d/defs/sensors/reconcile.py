@@ -108,7 +108,7 @@ def settle_dispatched(ledger: JobLedger, instance: dg.DagsterInstance, lease_s: 
             continue
         with suppress(LeaseLost):  # it began between the look and the verdict
             if verdict is Verdict.CANCEL:
-                ledger.request_cancel(claim.job_id)
+                ledger.cancel_queued(claim.job_id, claim.attempt)
             else:
                 ledger.next_attempt(claim.job_id, claim.attempt, RUN_NEVER_BEGAN, RETRY_DELAY_S)
             done.append(f"request {claim.job_id}: {verdict.value}")
