@@ -51,7 +51,10 @@ fix: .venv/.lints ## what lint can mend by itself
 bench: .venv/.tests ## run a benchmark: NAME=inflate
 	$(BIN)/python -m benchmarks.$(NAME)
 
+gallery: .venv/.runs ## make the README's picture anew
+	$(BIN)/python docs/picture.py
+
 lock: $(BIN)/python ## renew constraints.txt from the ranges in pyproject.toml
 	$(BIN)/python .ci/lock.py
 
-.PHONY: help demo up doctor test lint fix bench lock
+.PHONY: help demo up doctor test lint fix bench gallery lock

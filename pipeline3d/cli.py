@@ -46,7 +46,8 @@ def _installation() -> Installation:
 
     installation = read_installation()
     logging.basicConfig(level=installation.settings.log_level)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for chatty in ("httpx", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return installation
 
 

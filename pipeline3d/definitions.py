@@ -53,6 +53,8 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         ],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
+        # Dagster's default writes each event of a run to its output; the event log has them anyway.
+        loggers={"console": dg.colored_console_logger.configured({"log_level": settings.log_level})},
     )
 
 

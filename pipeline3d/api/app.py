@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 
 import pipeline3d
 from pipeline3d.api.bodies import Problem
@@ -31,7 +32,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Without settings they are read from the environment; `SettingsError` if wrong."""
     settings = settings or load_settings()
     services = build_services(settings)
-    app = FastAPI(
+    # The pages of the docs come from here, not from a content network: they work without the internet.
+    app = FastAPIOffline(
         title=settings.project_name,
         version=getattr(pipeline3d, "__version__", "0.1.0"),
         summary="Ask for a 3D model, watch it being made, download it.",

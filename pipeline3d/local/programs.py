@@ -19,6 +19,7 @@ from pipeline3d.local.supervision import Program
 
 # A stop takes at most the sum over the three levels, which must stay under ten seconds.
 _SERVER_STOP_S = 3
+_DAEMON = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
 _SERVICE_STOP_S = 3
 
 
@@ -140,7 +141,7 @@ def _plan_code_server(environment: Mapping[str, str], checkout: Path, after: tup
 def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
     return Program(
         name="daemon",
-        command=[sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+        command=[*_DAEMON, "--log-level", _daemon_log_level(environment.get("LOG_LEVEL", "INFO"))],
         environment=environment,
         directory=checkout,
         # The sensor thread's own sign of life in the database: the process alone proves nothing.
@@ -153,6 +154,11 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime
         after=("migrate", "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
+
+
+def _daemon_log_level(wanted: str) -> str:
+    """At INFO the daemon writes three lines for every tick of every sensor: that is for those who debug."""
+    return "warning" if wanted == "INFO" else wanted.lower()
 
 
 def _plan_webserver(environment: Mapping[str, str], checkout: Path, host: str) -> Program:
