@@ -51,7 +51,16 @@ def prepare_installation(configured: Settings) -> Installation:
     """As it will be started: ports are chosen and remembered. Only for whoever holds the data folder."""
     variables = configured_variables(configured)
     state = load_or_create_state(configured.data_dir, wanted_ports=plan_wanted_ports(variables))
+    link_dagster_yaml(configured.data_dir / "dagster")
     return _complete(configured, state)
+
+
+def link_dagster_yaml(dagster_home: Path) -> None:
+    """Make the checkout's `dagster.yaml` the one in use; Dagster leaves folders of its own beside it."""
+    dagster_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    link = dagster_home / "dagster.yaml"
+    link.unlink(missing_ok=True)
+    link.symlink_to(CHECKOUT / "dagster.yaml")
 
 
 def _complete(configured: Settings, state: LocalState | None) -> Installation:
@@ -59,9 +68,7 @@ def _complete(configured: Settings, state: LocalState | None) -> Installation:
     embedded = plan_embedded_servers(variables)
     if state is None:
         return Installation(settings=configured, environment=variables, embedded=embedded, state=None)
-    environment = build_environment(
-        state, checkout=CHECKOUT, data_directory=configured.data_dir, configured=variables
-    )
+    environment = build_environment(state, data_directory=configured.data_dir, configured=variables)
     for variable, port in (("API_URL", "PIPELINE3D_API_PORT"), ("DAGSTER_URL", "PIPELINE3D_DAGSTER_PORT")):
         environment.setdefault(variable, f"http://127.0.0.1:{environment[port]}")
     return Installation(

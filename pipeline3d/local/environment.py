@@ -39,14 +39,13 @@ def plan_wanted_ports(configured: Mapping[str, str]) -> dict[str, int]:
 
 
 def build_environment(
-    state: LocalState, *, checkout: Path, data_directory: Path, configured: Mapping[str, str]
+    state: LocalState, *, data_directory: Path, configured: Mapping[str, str]
 ) -> dict[str, str]:
     """Every variable that the programs need, generated or configured; an empty one counts as unset."""
     embedded = plan_embedded_servers(configured)
     environment = {
         "PIPELINE3D_DATA_DIR": str(data_directory),
-        "DAGSTER_HOME": str(checkout),
-        "PIPELINE3D_DAGSTER_DIR": str(data_directory / "dagster"),
+        "DAGSTER_HOME": str(data_directory / "dagster"),
         "PIPELINE3D_COMPUTE_LOGS_DIR": str(data_directory / "compute_logs"),
         "FIRST_SUPERUSER_PASSWORD": state.superuser_password,
         "LINK_SIGNING_KEY": state.api_signing_secret,

@@ -22,7 +22,7 @@ DATA = Path("/data")
 
 
 def build(configured):
-    return build_environment(STATE, checkout=Path("/checkout"), data_directory=DATA, configured=configured)
+    return build_environment(STATE, data_directory=DATA, configured=configured)
 
 
 def test_without_configuration_everything_is_embedded():
@@ -33,7 +33,7 @@ def test_without_configuration_everything_is_embedded():
     )
     assert environment["MINIO_ENDPOINT"] == "127.0.0.1:5001"
     assert environment["MINIO_SECURE"] == "false"
-    assert environment["DAGSTER_HOME"] == "/checkout"
+    assert environment["DAGSTER_HOME"] == "/data/dagster"
     assert environment["PIPELINE3D_API_PORT"] == "5002"
 
 

@@ -20,7 +20,7 @@ STOP_LIMIT_S = 10
 
 def plan_all(embedded=BOTH, **options):
     checkout, data = Path("/checkout"), Path("/data")
-    environment = build_environment(STATE, checkout=checkout, data_directory=data, configured={})
+    environment = build_environment(STATE, data_directory=data, configured={})
     servers = plan_servers(
         STATE, data_directory=data, embedded=embedded, origins=["http://a", "http://b"], checkout=checkout
     )
