@@ -1,9 +1,9 @@
 """Binary glTF 2.0 with one textured mesh: encode to bytes, decode from bytes.
 
-Writes the container itself (Khronos glTF 2.0 specification, sections 3.6 and 4.4), so that the JPEG goes in as it is,
-the material is explicit (metallic 0; the format's default is 1 and renders black) and equal meshes
-give equal bytes. The decoder reads what the encoder writes, plus unindexed and 8/16-bit indexed single
-meshes; anything else, and anything that lies about its lengths, is `BrokenModelOutput`.
+Writes the container itself (Khronos glTF 2.0 specification, sections 3.6 and 4.4), so that the JPEG goes
+in as it is, the material is explicit (metallic 0; the format's default is 1 and renders black) and equal
+meshes give equal bytes. The decoder reads what the encoder writes, plus unindexed and 8/16-bit indexed
+single meshes; anything else, and anything that lies about its lengths, is `BrokenModelOutput`.
 """
 
 from __future__ import annotations

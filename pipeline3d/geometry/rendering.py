@@ -6,12 +6,12 @@ shadow on the ground, and antialiasing by supersampling.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry.mesh import TexturedMesh
 
 Floats = npt.NDArray[np.float32]
@@ -21,6 +21,7 @@ SUPERSAMPLING = 2
 FIELD_OF_VIEW_DEG = 28.0
 FILL = 1.06
 """Distance of the camera as a multiple of what just shows the bounding sphere."""
+REMAP_WIDTH = 1024
 BLOCK = 3_000_000
 """Triangle-pixel pairs in one step: bounds the memory."""
 EDGE = -1e-4
@@ -58,6 +59,8 @@ def render_thumbnail(
     background: tuple[int, int, int] = BACKGROUND,
 ) -> Pixels:
     """(size_px, size_px, 3) uint8 sRGB; azimuth 0 looks at the front (+Z), 90 at the right side."""
+    import cv2
+
     side = size_px * SUPERSAMPLING
     vertices = mesh.vertices.astype(np.float32)
     camera = place_camera(vertices, side, azimuth_deg, elevation_deg)
@@ -69,7 +72,7 @@ def render_thumbnail(
     normals = mesh.normals if mesh.normals is not None else smooth_normals(vertices, mesh.faces)
     shading = shade(interpolate(normals, corners, weights), camera)
     image[pixel] = surface_colour(mesh, corners, weights) * shading[:, None]
-    smooth = image.reshape(size_px, SUPERSAMPLING, size_px, SUPERSAMPLING, 3).mean(axis=(1, 3))
+    smooth = cv2.resize(image.reshape(side, side, 3), (size_px, size_px), interpolation=cv2.INTER_AREA)
     return np.round(to_srgb(np.clip(smooth, 0, 1)) * 255).astype(np.uint8)
 
 
@@ -155,8 +158,9 @@ def edge_functions(x: Floats, y: Floats, area: Floats) -> tuple[Floats, Floats, 
 
 def interpolate(values: npt.NDArray[np.floating], corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
     """Per-vertex values (n,d) at surface points → (k,d)."""
-    mixed = sum(values[corners[:, i]] * weights[:, i, None] for i in range(3))
-    return np.asarray(mixed, np.float32)
+    first, second, third = (values[corners[:, i]] for i in range(3))
+    a, b, c = weights[:, :1], weights[:, 1:2], weights[:, 2:]
+    return np.asarray(first * a + second * b + third * c, np.float32)
 
 
 def surface_colour(mesh: TexturedMesh, corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
@@ -170,19 +174,20 @@ def surface_colour(mesh: TexturedMesh, corners: npt.NDArray[np.int32], weights: 
 
 def sample_texture(texture: bytes, uvs: Floats) -> Floats:
     """Bilinear samples (k,3), linear colour, of an encoded picture at (k,2)."""
-    from PIL import Image
+    import cv2
 
-    with Image.open(io.BytesIO(texture)) as image:
-        pixels = to_linear(np.asarray(image.convert("RGB"), np.float32) / 255)
+    bgr = cv2.imdecode(np.frombuffer(texture, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise BrokenModelOutput("The texture of the mesh is no picture.", code="broken_texture")
+    levels = to_linear(np.arange(256, dtype=np.float32) / 255)
+    pixels = cv2.LUT(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), levels)
     height, width = pixels.shape[:2]
-    u = np.clip(uvs[:, 0] * width - 0.5, 0, width - 1.001)
-    v = np.clip(uvs[:, 1] * height - 0.5, 0, height - 1.001)
-    left, top = u.astype(np.int64), v.astype(np.int64)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
-    du, dv = (u - left)[:, None], (v - top)[:, None]
-    upper = pixels[top, left] * (1 - du) + pixels[top, right] * du
-    lower = pixels[bottom, left] * (1 - du) + pixels[bottom, right] * du
-    return np.asarray(upper * (1 - dv) + lower * dv, np.float32)
+    rows = -(-len(uvs) // REMAP_WIDTH)  # OpenCV samples grids, so the list is folded into one
+    places = np.zeros((2, rows * REMAP_WIDTH), np.float32)
+    places[:, : len(uvs)] = uvs.T * np.array([[width], [height]], np.float32) - np.float32(0.5)
+    x, y = places.reshape(2, rows, REMAP_WIDTH)
+    sampled = cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(sampled, np.float32).reshape(-1, 3)[: len(uvs)]
 
 
 def shade(normals: Floats, camera: Camera) -> Floats:

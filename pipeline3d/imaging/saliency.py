@@ -106,12 +106,12 @@ def _optimise(
     """The saliency (k,) that fits both weights and is alike in neighbouring regions of like colour."""
     count = len(foreground)
     first, second = neighbours[:, 0], neighbours[:, 1]
-    weight = np.exp(-(colour_distance[first, second] ** 2) / (2 * SMOOTHNESS_SCALE**2)) + 0.1
+    likeness = np.exp(-(colour_distance[first, second] ** 2) / (2 * SMOOTHNESS_SCALE**2))
+    weight = np.asarray(likeness + 0.1, np.float64)
     system = np.zeros((count, count))
     np.fill_diagonal(system, background + foreground + 1e-6)
     np.add.at(system, (first, first), weight)
     np.add.at(system, (second, second), weight)
     np.add.at(system, (first, second), -weight)
     np.add.at(system, (second, first), -weight)
-    solved: Floats = np.linalg.solve(system, foreground)
-    return solved
+    return np.asarray(np.linalg.solve(system, foreground), np.float64)

@@ -27,8 +27,8 @@ CAUTION = np.float32(0.9)
 """Share of the estimated distance that a step takes: the estimate may be a little too long."""
 SURFACE = 0.004
 """Distance at which a ray has arrived; half a pixel at 1024 pixels."""
-LENS_BLUR_PX = 0.55
-"""No lens is sharper; it also smooths the stairs of the outline."""
+TRACED_SHARE = 0.75
+"""Rays a pixel and side: no lens is sharper, enlarging smooths the outline, and it takes half the time."""
 GRAIN = 0.008
 TURN_DEG = 14.0
 """How far the duck is turned towards the camera from its profile."""
@@ -62,16 +62,14 @@ def draw_sample_photo(*, size: int = 1024, seed: int = 0) -> Bytes2D:
     """A toy duck, RGB uint8 (size, size, 3); `seed` moves the grain."""
     import cv2
 
-    rays = _rays(size)
+    traced = max(1, round(size * TRACED_SHARE))
+    rays = _rays(traced)
     image = _sweep(rays)
     hit, points = _trace(rays)
     image[hit] = _shade(points, rays[hit])
-    image = cv2.GaussianBlur(
-        image.reshape(size, size, 3), (0, 0), 0.55 * size / 1024
-    )  # a lens is not sharper
-    encoded = np.where(
-        image <= 0.0031308, 12.92 * image, 1.055 * np.maximum(image, 1e-6) ** (1 / 2.4) - 0.055
-    )
+    lens = cv2.resize(image.reshape(traced, traced, 3), (size, size), interpolation=cv2.INTER_CUBIC)
+    light = np.clip(np.asarray(lens, np.float32), 1e-6, 1)
+    encoded = np.where(light <= 0.0031308, 12.92 * light, 1.055 * cv2.pow(light, 1 / 2.4) - 0.055)
     noise = np.random.default_rng(seed).standard_normal((size, size, 1), dtype=np.float32)
     return np.asarray(np.clip(encoded + GRAIN * noise, 0, 1) * 255 + 0.5, np.uint8)
 
@@ -140,9 +138,8 @@ def _blob_distance(points: Floats, blob: Blob) -> Floats:
         for axis, centre, radius in zip((x, y, depth), blob.centre, blob.radii, strict=True)
     ]
     squared = scaled[0] ** 2 + scaled[1] ** 2 + scaled[2] ** 2
-    steepness = sum(
-        (part * np.float32(1 / radius)) ** 2 for part, radius in zip(scaled, blob.radii, strict=True)
-    )
+    slopes = [(part * np.float32(1 / radius)) ** 2 for part, radius in zip(scaled, blob.radii, strict=True)]
+    steepness = slopes[0] + slopes[1] + slopes[2]
     length = np.sqrt(squared)
     return np.asarray((squared - length) / np.sqrt(np.maximum(steepness, 1e-8)), np.float32)
 
@@ -161,7 +158,7 @@ def _distance(points: Floats) -> Floats:
 def _colour(points: Floats) -> Floats:
     """Linear paint (n,3) at points (3,n): that of the nearest blob, with hard edges between paints."""
     nearest = np.argmin([_blob_distance(points, blob) for blob in DUCK], axis=0)
-    return np.array([blob.colour for blob in DUCK], np.float32)[nearest]
+    return np.asarray(np.array([blob.colour for blob in DUCK], np.float32)[nearest], np.float32)
 
 
 def _shade(points: Floats, rays: Floats) -> Floats:
