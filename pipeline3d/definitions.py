@@ -28,6 +28,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         secret_key=dg.EnvVar("MINIO_SECRET_KEY"),
         bucket=settings.minio_bucket,
         secure=settings.minio_secure,
+        max_input_bytes=settings.max_upload_bytes,
     )
     return {
         "jobs_database": jobs_database,

@@ -52,7 +52,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
             stored,
             obj.metadata,
         )
-        context.add_output_metadata(_describe(stored, self.object_store.bucket))
+        context.add_output_metadata(
+            {**_describe(stored, self.object_store.bucket), "seconds": guard.seconds.get(asset, 0.0)}
+        )
 
     def load_input(self, context: dg.InputContext) -> Path:
         """The upstream asset's file on this machine. Raises BrokenArtifact when the store lost it."""

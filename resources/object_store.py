@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import dagster as dg
 
+from pipeline3d.errors import UnusableInput
 from pipeline3d.store.s3 import S3Store
 
 
@@ -21,10 +22,26 @@ class ObjectStore(dg.ConfigurableResource["ObjectStore"]):
     secret_key: str
     bucket: str
     secure: bool = False
+    max_input_bytes: int = 50 * 1024 * 1024
 
     def connect(self) -> S3Store:
         """The client of this process; its bucket exists. Raises StoreUnavailable."""
         return _connected_store(self.endpoint, self.access_key, self.secret_key, self.bucket, self.secure)
+
+    def read_input(self, key: str) -> bytes:
+        """What a caller uploaded. Its link lives on after the job was made, so the size is asked for again.
+
+        Raises UnusableInput `file_too_large`, BrokenArtifact `object_missing`, StoreUnavailable.
+        """
+        store = self.connect()
+        size = store.stat(key).size
+        if size > self.max_input_bytes:
+            raise UnusableInput(
+                f"The picture has {size:,} bytes; at most {self.max_input_bytes:,} are taken.",
+                code="file_too_large",
+                hint="Scale it down or save it as JPEG.",
+            )
+        return store.read_bytes(key)
 
 
 @lru_cache(maxsize=4)

@@ -43,6 +43,7 @@ class RunGuard:
         self._heartbeat_s = heartbeat_s
         self._stopped = threading.Event()
         self._lost = threading.Event()
+        self.seconds: dict[str, float] = {}
         self.standing = ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
         self.job: JobInput = ledger.read_job(job_id)
         self.scratch = _fresh_scratch(scratch_root, run_id)
@@ -64,9 +65,9 @@ class RunGuard:
             self._ledger.report_progress(self.job.job_id, self._run_id, progress_at(self.job, name))
         yield
         self.require_ownership()
+        self.seconds[name] = round(perf_counter() - started, 3)
         if self.owns_request:
-            seconds = round(perf_counter() - started, 3)
-            self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, seconds)
+            self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, self.seconds[name])
 
     def require_ownership(self) -> None:
         """Stop a run whose request was taken over or cancelled."""

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,10 +81,17 @@ class Installation:
         return client
 
     def graphql(self, query: str, **variables):
-        answer = httpx.post(
-            f"{self.dagster_address}/graphql", json={"query": query, "variables": variables}, timeout=30
-        )
-        return answer.json()["data"]
+        """Ask Dagster; an earlier test may have killed its webserver, which is then on its way back."""
+        answers: list[httpx.Response] = []
+
+        def it_answers() -> bool:
+            with suppress(httpx.HTTPError):
+                body = {"query": query, "variables": variables}
+                answers.append(httpx.post(f"{self.dagster_address}/graphql", json=body, timeout=30))
+            return bool(answers)
+
+        wait_until(it_answers, what="an answer of Dagster", deadline_s=60)
+        return answers[0].json()["data"]
 
     def processes(self) -> list[psutil.Process]:
         """Every process that carries the stack's mark, wherever it hangs in the process tree."""

@@ -62,7 +62,7 @@ def source_image(
 ) -> dg.MaterializeResult:
     """Fetch the caller's object and make sure that it decodes."""
     with request_run.stage(context) as run:
-        data = object_store.connect().read_bytes(input_key(run.job))
+        data = object_store.read_input(input_key(run.job))
         picture = decoding.decode_picture(data)
         extension, content_type = IMAGE_EXTENSIONS.get(
             picture.source_format, (picture.source_format.lower(), f"image/{picture.source_format.lower()}")
@@ -118,7 +118,7 @@ def mesh(
         model = inflation.inflate(
             framing.decode_rgba_png(preprocessed_image.read_bytes()),
             quality=run.job.params["quality"],
-            texture_resolution=run.job.params["texture_resolution"],
+            texture_resolution=run.job.params.get("texture_resolution"),
             seed=run.job.params["seed"],
         )
         made = TexturedMesh(
@@ -218,7 +218,7 @@ def delivery(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.M
 
 def input_key(job: JobInput) -> str:
     """The object that the caller uploaded. Raises PermanentFailure where a request has none."""
-    key = job.params.get("input_path") or job.params.get("image_path")
+    key = job.params.get("input_path")
     if not key:
         raise PermanentFailure("The request names no picture.", code="missing_image")
     return str(key)

@@ -37,7 +37,6 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
         "input_path": key,
         "quality": "fast",
         "foreground_ratio": 0.85,
-        "texture_resolution": 1024,
         "size_m": 1.0,
         "seed": 0,
     }

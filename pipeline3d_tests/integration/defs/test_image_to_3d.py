@@ -67,6 +67,7 @@ def test_analysts_see_sizes_counts_parameters_and_the_preview(workbench):
     assert metadata["source_image"]["width_px"].value == 256
     assert metadata["source_image"]["parameters"].value["size_m"] == 0.5
     assert metadata["mesh"]["faces"].value > 100
+    assert all(0 < metadata[stage]["seconds"].value < 60 for stage in STAGES if stage != "delivery")
     assert max(metadata["glb_export"]["extents_m"].value) == pytest.approx(0.5, abs=1e-3)
     assert "http://api.example.com/previews/" in metadata["model_preview"]["preview"].value
     assert metadata["glb_export"]["dagster/uri"].value.endswith("/glb_export/model.glb")
@@ -96,6 +97,14 @@ def test_an_upload_that_disappeared_is_named(workbench):
     workbench.run(job_id)
     row = workbench.row(job_id)
     assert (row.state, row.error_code, row.error_stage) == ("FAILED", "object_missing", "source_image")
+
+
+def test_an_upload_that_grew_after_the_job_was_made_is_refused(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    key = workbench.artifacts(job_id)["upload"].storage_path
+    workbench.store.put_bytes(key, bytes(51 * 1024 * 1024), "image/png")
+    workbench.run(job_id)
+    assert workbench.row(job_id).error_code == "file_too_large"
 
 
 def test_an_unreachable_object_store_queues_the_next_attempt(workbench, monkeypatch):

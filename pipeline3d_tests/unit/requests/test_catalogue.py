@@ -77,7 +77,6 @@ def test_a_request_is_completed_and_its_prompt_taken_out(models):
         "input_path": "k",
         "quality": "balanced",
         "foreground_ratio": 0.85,
-        "texture_resolution": 1024,
         "size_m": 1.0,
         "seed": 0,
     }
