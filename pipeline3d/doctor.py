@@ -32,6 +32,17 @@ MOST_CLOCK_SKEW_S = 5.0
 """Signed links live for minutes and are refused when the clocks differ by more than their age."""
 ANSWER_WITHIN_S = 5.0
 
+VARIABLES = {
+    "database": "DATABASE_URL",
+    "dagster database": "DAGSTER_PG_URL",
+    "object store": "MINIO_ENDPOINT and its keys",
+    "clock": "MINIO_ENDPOINT",
+    "redis": "REDIS_URL",
+    "api": "API_URL",
+    "dagster": "DAGSTER_URL",
+}
+"""Which variables say where a part is."""
+
 
 class Level(StrEnum):
     """How a finding is to be read."""
@@ -80,12 +91,15 @@ def _guarded(part: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]
     try:
         return list(check())
     except (Pipeline3dError, OSError, sa.exc.SQLAlchemyError, httpx.HTTPError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return [Finding(part=part, level=Level.PROBLEM, message=reason, advice=_hint_of(error))]
-
-
-def _hint_of(error: BaseException) -> str:
-    return getattr(error, "hint", None) or "Check its address, that it runs, and the network between."
+        reason = error.message if isinstance(error, Pipeline3dError) else str(error).partition("\n")[0]
+        return [
+            Finding(
+                part=part,
+                level=Level.PROBLEM,
+                message=reason or type(error).__name__,
+                advice=f"Check {VARIABLES.get(part, 'its address')}, that it runs, and the network between.",
+            )
+        ]
 
 
 def check_disk(data_dir: Path) -> Iterable[Finding]:
