@@ -19,6 +19,8 @@ RING_SHARE = 0.12
 """Width of the surroundings that the object is compared with, as a share of the picture's longer side."""
 
 
+LEAST_ANSWER = 0.02
+"""What a clear no counts for, so that confidences of refused pictures can still be compared."""
 SIDE_BLUR_PX = 2.0
 """How far into either side of the outline the colours are averaged."""
 VISIBLE_STEP = 10.0
@@ -70,12 +72,11 @@ def assess(lab: Floats, mask: Mask, first: Mask, *, least_share: float) -> Asses
         "stable": _ramp(agreement(mask, first), 0.45, 0.85),
     }
     total = sum(WEIGHTS.values())
-    logarithm = sum(WEIGHTS[name] * np.log(max(value, 1e-3)) for name, value in answers.items())
+    logarithm = sum(WEIGHTS[name] * np.log(max(value, LEAST_ANSWER)) for name, value in answers.items())
     weakest = min(answers, key=lambda name: answers[name])
     together = float(np.exp(logarithm / total))
-    return Assessment(
-        confidence=float(np.sqrt(together * answers[weakest])), answers=answers, weakest=CLAUSES[weakest]
-    )
+    worst = max(answers[weakest], LEAST_ANSWER)
+    return Assessment(confidence=float(np.sqrt(together * worst)), answers=answers, weakest=CLAUSES[weakest])
 
 
 def colour_overlap(lab: Floats, mask: Mask) -> float:

@@ -71,6 +71,13 @@ def decode_picture(data: bytes, *, max_pixels: int = MAX_PIXELS, max_side: int =
         raise UnusableInput(
             "The file is empty.", code="empty_file", hint="Upload the picture again; nothing arrived."
         )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of bombs and odd metadata; we check what matters
+        return decode_bytes(data, max_pixels, max_side)
+
+
+def decode_bytes(data: bytes, max_pixels: int, max_side: int) -> Picture:
+    """`decode_picture` for data that is not empty."""
     image = open_header(data, max_pixels)
     check_size(image, max_pixels)
     source_format = "JPEG" if image.format == "MPO" else str(image.format)
@@ -100,14 +107,12 @@ def open_header(data: bytes, max_pixels: int) -> Image.Image:
     """The picture with only its header read. Raises `UnusableInput` where that is not possible."""
     from PIL import Image
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of bombs and of odd metadata; size is checked by us
-        try:
-            return Image.open(io.BytesIO(data), formats=ACCEPTED_FORMATS)
-        except Image.DecompressionBombError as failure:
-            raise too_large("more than 178", max_pixels) from failure
-        except Exception as failure:  # format plug-ins raise nearly every built-in error on damaged data
-            raise explain_unreadable(data) from failure
+    try:
+        return Image.open(io.BytesIO(data), formats=ACCEPTED_FORMATS)
+    except Image.DecompressionBombError as failure:
+        raise too_large("more than 178", max_pixels) from failure
+    except Exception as failure:  # format plug-ins raise nearly every built-in error on damaged data
+        raise explain_unreadable(data) from failure
 
 
 def explain_unreadable(data: bytes) -> UnusableInput:

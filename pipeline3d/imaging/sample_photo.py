@@ -22,7 +22,7 @@ KEY_LIGHT = np.array([-0.55, 0.75, 0.6], np.float32)
 NEAR, FAR = 5.4, 9.0
 """Distances from the camera between which the duck lies."""
 BOUNDING_RADIUS = 1.55
-TRACE_STEPS = 24
+TRACE_STEPS = 40
 CAUTION = np.float32(0.9)
 """Share of the estimated distance that a step takes: the estimate may be a little too long."""
 SURFACE = 0.004
@@ -53,8 +53,8 @@ DUCK = (
     Blob((0.18, 0.78, 0.56), (0.5, 0.27, 0.2), YELLOW, 0.07, mirrored=True),
     Blob((-1.05, 1.5, 0.0), (0.27, 0.075, 0.22), ORANGE, 0.03),
     Blob((-1.0, 1.41, 0.0), (0.2, 0.06, 0.17), ORANGE, 0.03),
-    Blob((-0.74, 1.7, 0.34), (0.11, 0.13, 0.07), WHITE, 0.01, mirrored=True),
-    Blob((-0.79, 1.71, 0.395), (0.06, 0.085, 0.035), BLACK, 0.01, mirrored=True),
+    Blob((-0.62, 1.69, 0.385), (0.13, 0.145, 0.06), WHITE, 0.01, mirrored=True),
+    Blob((-0.645, 1.70, 0.44), (0.075, 0.095, 0.025), BLACK, 0.01, mirrored=True),
 )
 
 

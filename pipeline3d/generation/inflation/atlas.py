@@ -18,6 +18,8 @@ RIM_WIDTH = 0.022
 """Width of the low-passed rim, as a share of the side."""
 BACK_RIM_WIDTH = 0.06
 RIM_BLUR, BACK_BLUR = 0.012, 0.03
+"""Blur of the rim and of the back, as shares of the side."""
+FAR_WEIGHT = 1e-3
 BLUR_DOWNSCALE = 4
 JPEG_QUALITY = 90
 
@@ -96,12 +98,16 @@ def _erode(mask: npt.NDArray[np.bool_], pixels: int) -> npt.NDArray[np.bool_]:
 
 
 def _blur_inside(colour: Floats, mask: Floats, share: float) -> Floats:
-    """Colours (s,s,3) blurred by a share of the side, without what lies outside the mask (s,s)."""
+    """Colours (s,s,3) blurred by a share of the side, from what lies inside the mask (s,s).
+
+    Far outside they stay as they are: black there would come into sight where a viewer minifies.
+    """
     import cv2
 
     sigma = share * mask.shape[0]
-    total = cv2.GaussianBlur(mask, (0, 0), sigma)[..., None] + 1e-3
-    return np.asarray(cv2.GaussianBlur(colour * mask[..., None], (0, 0), sigma) / total, np.float32)
+    total = cv2.GaussianBlur(mask, (0, 0), sigma)[..., None] + FAR_WEIGHT
+    blurred = cv2.GaussianBlur(colour * mask[..., None], (0, 0), sigma) + FAR_WEIGHT * colour
+    return np.asarray(blurred / total, np.float32)
 
 
 def _shrink(values: Floats) -> Floats:
