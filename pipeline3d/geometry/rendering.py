@@ -22,6 +22,8 @@ FIELD_OF_VIEW_DEG = 28.0
 FILL = 1.06
 """Distance of the camera as a multiple of what just shows the bounding sphere."""
 REMAP_WIDTH = 1024
+LEAST_AREA = 1e-9
+"""Square pixels, doubled; triangles seen edge-on have less and no inside."""
 BLOCK = 3_000_000
 """Triangle-pixel pairs in one step: bounds the memory."""
 EDGE = -1e-4
@@ -93,6 +95,24 @@ def place_camera(vertices: Floats, side: int, azimuth_deg: float, elevation_deg:
     return Camera(eye.astype(np.float32), axes.astype(np.float32), float(side / 2 / np.tan(half)), side)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Triangles:
+    """The triangles (m) that face the camera, the farthest first.
+
+    Their faces' numbers, the upper left pixel, width and count of pixels of their boxes, and weights of
+    their corners divided by depth: `planes` (3,3,m) holds for each corner the change per pixel across, per
+    pixel down, and the value at the centre of the box's first pixel. Counted from each box's own corner,
+    since large coordinates would cost the digits that keep neighbours without a gap.
+    """
+
+    face: npt.NDArray[np.int64]
+    left: npt.NDArray[np.int32]
+    top: npt.NDArray[np.int32]
+    width: npt.NDArray[np.int32]
+    covered: npt.NDArray[np.int32]
+    planes: Floats
+
+
 def rasterise(
     vertices: Floats, faces: npt.NDArray[np.int32], camera: Camera
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]:
@@ -102,58 +122,84 @@ def rasterise(
     triangles of a block at once; only who is nearest is kept, weights are worked out for the winners.
     """
     side = camera.side
-    x, y, z = (values[faces] for values in camera.project(vertices))
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    shown = np.nonzero(area < -1e-9)[0]  # y runs down: what faces us is clockwise on the screen
-    x, y, z = x[shown], y[shown], z[shown]
-    left, right = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (x.min(1), x.max(1)))
-    top, bottom = (np.clip(np.floor(v), 0, side - 1).astype(np.int32) for v in (y.min(1), y.max(1)))
-    width = right - left + 1
-    covered = width * (bottom - top + 1)
-    # From each box's own corner: large coordinates would cost the digits that keep neighbours without a gap.
-    edges = edge_functions(x - left[:, None], y - top[:, None], area[shown])
-    inverse_depth = np.stack([(edges[i] * (1 / z)).sum(axis=1) for i in range(3)])
-    nearest = np.zeros(side * side, np.float32)
+    triangles = set_up_triangles(vertices, faces, camera)
+    closest = np.zeros(side * side, np.float32)
     seen = np.full(side * side, -1, np.int32)
-    ends = np.cumsum(covered, dtype=np.int64)
+    ends = np.cumsum(triangles.covered, dtype=np.int64)
     start = 0
-    while start < len(shown):
+    while start < len(ends):
         stop = max(int(np.searchsorted(ends, (ends[start - 1] if start else 0) + BLOCK)), start + 1)
-        count = covered[start:stop]
-        triangle = np.repeat(np.arange(start, stop, dtype=np.int32), count)
-        offset = np.arange(len(triangle), dtype=np.int32)
-        offset -= np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
-        row, column = np.divmod(offset, width[triangle])
-        px, py = column + np.float32(0.5), row + np.float32(0.5)
-        a, b, c = (edges[i][triangle] for i in range(3))
-        weights = a * px[:, None] + b * py[:, None] + c
-        hit = (weights[:, 0] >= EDGE) & (weights[:, 1] >= EDGE) & (weights[:, 2] >= EDGE)
-        triangle, px, py = triangle[hit], px[hit], py[hit]
-        pixel = (row[hit] + top[triangle]) * side + column[hit] + left[triangle]
-        closeness = (
-            inverse_depth[0, triangle] * px + inverse_depth[1, triangle] * py + inverse_depth[2, triangle]
-        )
-        order = np.argsort(closeness, kind="stable")  # assignment keeps the last: the nearest
-        order = order[closeness[order] > nearest[pixel[order]]]
-        nearest[pixel[order]] = closeness[order]
-        seen[pixel[order]] = triangle[order]
+        draw_block(triangles, start, stop, side, closest, seen)
         start = stop
-    pixels = np.nonzero(seen >= 0)[0]
+    pixels = np.flatnonzero(seen >= 0)
     winners = seen[pixels]
-    px = (pixels % side - left[winners] + 0.5).astype(np.float32)
-    py = (pixels // side - top[winners] + 0.5).astype(np.float32)
-    weights = edges[0][winners] * px[:, None] + edges[1][winners] * py[:, None] + edges[2][winners]
-    weights /= z[winners]
-    return pixels, shown[winners], np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+    row, column = np.divmod(pixels, side)
+    across = (column - triangles.left[winners]).astype(np.float32)
+    down = (row - triangles.top[winners]).astype(np.float32)
+    weights = np.stack([a[winners] * across + b[winners] * down + c[winners] for a, b, c in triangles.planes])
+    weights /= weights.sum(axis=0)
+    return pixels, triangles.face[winners], np.asarray(weights.T, np.float32)
 
 
-def edge_functions(x: Floats, y: Floats, area: Floats) -> tuple[Floats, Floats, Floats]:
-    """Coefficients (n,3) each: the weight of corner i at a pixel is a[i] px + b[i] py + c[i]."""
+def set_up_triangles(vertices: Floats, faces: npt.NDArray[np.int32], camera: Camera) -> Triangles:
+    """What drawing needs to know of each triangle that faces the camera."""
+    x, y, z = (values[faces].T.astype(np.float64) for values in camera.project(vertices))
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    face = np.flatnonzero(area < -LEAST_AREA)  # y runs down: what faces us is clockwise on the screen
+    face = face[np.argsort(-z[:, face].sum(axis=0), kind="stable")]
+    x, y, z, area = x[:, face], y[:, face], z[:, face], area[face]
+    left, right = _pixel_range(x, camera.side)
+    top, bottom = _pixel_range(y, camera.side)
     after, before = [1, 2, 0], [2, 0, 1]
-    a = (y[:, after] - y[:, before]) / area[:, None]
-    b = (x[:, before] - x[:, after]) / area[:, None]
-    c = (x[:, after] * y[:, before] - x[:, before] * y[:, after]) / area[:, None]
-    return a.astype(np.float32), b.astype(np.float32), c.astype(np.float32)
+    per_depth = 1 / (z * area)
+    change_across = (y[after] - y[before]) * per_depth
+    change_down = (x[before] - x[after]) * per_depth
+    px, py = left + 0.5, top + 0.5
+    crosses = (x[after] - px) * (y[before] - py) - (x[before] - px) * (y[after] - py)
+    width = np.maximum(right - left + 1, 0)
+    return Triangles(
+        face=face,
+        left=left,
+        top=top,
+        width=width,
+        covered=width * np.maximum(bottom - top + 1, 0),
+        planes=np.stack([change_across, change_down, crosses * per_depth], axis=1).astype(np.float32),
+    )
+
+
+def draw_block(
+    triangles: Triangles, start: int, stop: int, side: int, closest: Floats, seen: npt.NDArray[np.int32]
+) -> None:
+    """Draw some triangles into `closest` (1 / depth) and `seen` (number of the triangle), both by pixel."""
+    count = triangles.covered[start:stop]
+    t = np.repeat(np.arange(start, stop, dtype=np.int32), count)
+    offset = np.arange(len(t), dtype=np.int32)
+    offset -= np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
+    row = offset // triangles.width[t]
+    column = offset - row * triangles.width[t]
+    across, down = column.astype(np.float32), row.astype(np.float32)
+    first, second, third = (a[t] * across + b[t] * down + c[t] for a, b, c in triangles.planes)
+    closeness = first + second + third
+    edge = EDGE * closeness
+    hit = np.flatnonzero((first >= edge) & (second >= edge) & (third >= edge))
+    t, closeness = t[hit], closeness[hit]
+    pixel = (row[hit] + triangles.top[t]) * np.int32(side) + column[hit] + triangles.left[t]
+    # Of several values for one pixel an assignment keeps the last. That is the closest nearly everywhere,
+    # as far triangles come first; the rest is put right by doing it again.
+    while len(pixel):
+        wins = np.flatnonzero(closeness > closest[pixel])
+        pixel, closeness, t = pixel[wins], closeness[wins], t[wins]
+        closest[pixel] = closeness
+        seen[pixel] = t
+
+
+def _pixel_range(
+    places: npt.NDArray[np.float64], side: int
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """First and last pixel (m,) whose centres may lie within the extent of three corners (3,m)."""
+    low = np.clip(np.ceil(places.min(axis=0) - 0.5), 0, side - 1).astype(np.int32)
+    high = np.clip(np.floor(places.max(axis=0) - 0.5), -1, side - 1).astype(np.int32)
+    return low, high
 
 
 def interpolate(values: npt.NDArray[np.floating], corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
