@@ -43,7 +43,7 @@ def main() -> None:
     print_table(report)
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(report, indent=2) + "\n")
-    raise SystemExit(0 if report["bars"]["photo_to_glb_balanced_s"]["holds"] else 1)
+    raise SystemExit(0 if all(bar["holds"] for bar in report["bars"].values()) else 1)
 
 
 def draw_pictures(size: int) -> dict[str, bytes]:
@@ -68,12 +68,20 @@ def measure(pictures: dict[str, bytes], qualities: list[inflation.Quality], *, r
         for name, timings in runs.items():
             seconds = {key: round(statistics.median(t[key] for t in timings), 4) for key in timings[0]}
             rows.append({"picture": name, "quality": quality, **seconds})
-    balanced = max(row["total"] for row in rows if row["quality"] == "balanced")
-    bar = {"value": balanced, "bar": BAR_S, "better": "lower", "holds": balanced <= BAR_S}
+    totals = [row["total"] for row in rows if row["quality"] == "balanced"]
+    bars = {}
+    if totals:
+        slowest = max(totals)
+        bars["photo_to_glb_balanced_s"] = {
+            "value": slowest,
+            "bar": BAR_S,
+            "better": "lower",
+            "holds": slowest <= BAR_S,
+        }
     return {
         "machine": describe_machine(),
         "revision": read_revision(),
-        "bars": {"photo_to_glb_balanced_s": bar},
+        "bars": bars,
         "rows": rows,
     }
 
