@@ -8,7 +8,6 @@ name, what is wrong with it and an example. `.env.example` is generated from thi
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -383,8 +382,3 @@ def render_env_example() -> str:
             section = current
         lines += [f"# {field.description}", f"# {name.upper()}={(field.examples or [''])[0]}", ""]
     return "\n".join(lines)
-
-
-def environment_of_this_process() -> dict[str, str]:
-    """A copy of this process's environment, for the programs that it starts."""
-    return dict(os.environ)
