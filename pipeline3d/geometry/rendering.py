@@ -18,10 +18,12 @@ Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 SUPERSAMPLING = 2
+"""Samples a pixel and side."""
 FIELD_OF_VIEW_DEG = 28.0
 FILL = 1.06
 """Distance of the camera as a multiple of what just shows the bounding sphere."""
 REMAP_WIDTH = 1024
+"""Width of the grid that samples are folded into; OpenCV takes up to 32767."""
 LEAST_AREA = 1e-9
 """Square pixels, doubled; triangles seen edge-on have less and no inside."""
 BLOCK = 3_000_000
@@ -29,6 +31,7 @@ BLOCK = 3_000_000
 EDGE = -1e-4
 """A pixel on an edge belongs to both triangles: no gap between them."""
 KEY, FILL_LIGHT, AMBIENT = 0.62, 0.22, 0.36
+"""Strengths; together a little over 1 where a surface faces the key light, as photos are lit already."""
 KEY_DIRECTION, FILL_DIRECTION = (-0.45, 0.75, 0.9), (0.9, 0.15, 0.55)
 SHADOW_DARKNESS, SHADOW_SIZE = 0.42, 1.12
 BACKGROUND = (244, 244, 242)

@@ -15,10 +15,9 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 COLOUR_BINS = (10, 12, 12)
+"""Bins for L*, a* and b*: about 10 to 15 units each, finer than colours with different names."""
 RING_SHARE = 0.12
 """Width of the surroundings that the object is compared with, as a share of the picture's longer side."""
-
-
 LEAST_ANSWER = 0.02
 """What a clear no counts for, so that confidences of refused pictures can still be compared."""
 SIDE_BLUR_PX = 2.0
@@ -45,6 +44,7 @@ CLAUSES = {
     "large": "it is a small part of a busy scene",
     "stable": "two ways of looking disagree about it",
 }
+# What an object may be (small) and how GrabCut came to it say less than what the picture shows.
 WEIGHTS = {
     "distinct": 1.0,
     "edged": 1.0,

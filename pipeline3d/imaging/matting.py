@@ -32,13 +32,16 @@ SOLID_ALPHA = 128
 LEAST_TRANSPARENT = 0.005
 """Share of see-through pixels from which on an alpha channel is a cut-out and not an accident."""
 LEAST_CONFIDENCE = 0.65
-"""Measured: right cut-outs of drawn and real photographs reach 0.88 and more, wrong ones 0.61 at most."""
+"""Measured on drawn pictures and on the photographs that come with scikit-image and scikit-learn: whole
+objects reach 0.88 and more, cut-outs that miss a part of their object 0.61 at most."""
 CONVINCING = 0.8
 """From this confidence on of the first hypothesis the second is not tried: it costs as much time again."""
 LEAST_COVERAGE, MOST_COVERAGE = 0.01, 0.9
+"""Shares of the picture: less has too few pixels for a texture, more has no background left to tell apart."""
 SMALL_PART = 0.04
 """Parts smaller than this share of the largest are specks."""
 PINHOLE = 0.0015
+"""Holes smaller than this share of the picture are noise, and would be tunnels through the model."""
 LEAST_HOLE = 0.002
 """Share of the picture from which on backdrop inside the object is a hole, such as in a mug's handle."""
 SHADOWED_HOLE_SHARE, SHADOWED_HOLE_DISTANCE = 0.9, 7.0
@@ -48,7 +51,7 @@ EDGE_BAND = 0.46
 GUIDE_NOISE = 1e-3
 """Variance of the picture (0 to 1, squared) below which the guided filter sees noise and not an edge."""
 GRAB_CUT_ROUNDS = 2
-"""The third round moves less than one pixel in a hundred of the outline and takes as long as the second."""
+"""Measured on the drawn pictures: a third round gains 0.001 of overlap with the true outline."""
 SURROUNDINGS_REACHES = 12
 """Width of the backdrop that GrabCut sees around the first guess, in units of its uncertain edge."""
 BACKDROP_EXPLAINED = 0.5
@@ -83,7 +86,12 @@ class _Candidate:
 
 
 def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
-    """The object of a picture. Raises UnusableInput `no_clear_object` with the confidence in its details."""
+    """The object of a picture, with alpha (h,w) at the picture's size.
+
+    A picture with transparency of its own is taken at its word. `seed` starts GrabCut's colour clusters:
+    equal pictures and seeds give equal mattes. Raises `UnusableInput` (`no_clear_object`) where there is no
+    object or its cut-out cannot be trusted; `details` holds the `confidence`, what was `needed` and why.
+    """
     if picture.alpha is not None and float((picture.alpha < SOLID_ALPHA).mean()) >= LEAST_TRANSPARENT:
         return _take_alpha(picture.alpha)
     small = _shrink(picture.rgb)
@@ -103,6 +111,7 @@ def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
 
 
 def _take_alpha(alpha: Pixels) -> Matte:
+    """The picture's own cut-out."""
     coverage = float((alpha >= SOLID_ALPHA).mean())
     if coverage < LEAST_COVERAGE / 10:
         raise _refusal(0.0, "the picture is transparent all over")

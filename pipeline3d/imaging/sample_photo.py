@@ -22,7 +22,9 @@ KEY_LIGHT = np.array([-0.55, 0.75, 0.6], np.float32)
 NEAR, FAR = 5.4, 9.0
 """Distances from the camera between which the duck lies."""
 BOUNDING_RADIUS = 1.55
+"""Of the ball about the duck's middle that holds all of it; other rays are not traced."""
 TRACE_STEPS = 40
+"""Enough for rays that graze a wing; with fewer the backdrop shows through as a thin line."""
 CAUTION = np.float32(0.9)
 """Share of the estimated distance that a step takes: the estimate may be a little too long."""
 SURFACE = 0.004
@@ -30,6 +32,7 @@ SURFACE = 0.004
 TRACED_SHARE = 0.75
 """Rays a pixel and side: no lens is sharper, enlarging smooths the outline, and it takes half the time."""
 GRAIN = 0.008
+"""Standard deviation of the grain, of 1."""
 TURN_DEG = 14.0
 """How far the duck is turned towards the camera from its profile."""
 

@@ -14,14 +14,19 @@ Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 SOLID_ALPHA = 200
+"""From here on, of 255, a pixel shows the object's own colour; below, the backdrop shines through."""
 RIM_WIDTH = 0.022
 """Width of the low-passed rim, as a share of the side."""
 BACK_RIM_WIDTH = 0.06
+"""Distance from the rim over which the back turns from the photo to its blur."""
 RIM_BLUR, BACK_BLUR = 0.012, 0.03
 """Blur of the rim and of the back, as shares of the side."""
 FAR_WEIGHT = 1e-3
+"""How much colours beyond the silhouette count: only where there are no others."""
 BLUR_DOWNSCALE = 4
+"""Blurs are made at a quarter of the side: they have no finer detail, and it is 16 times less work."""
 JPEG_QUALITY = 90
+"""Of 100; below it, blocks show on smooth surfaces."""
 
 
 def paint_atlas(rgba: Pixels, side: int) -> Pixels:

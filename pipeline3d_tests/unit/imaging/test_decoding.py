@@ -184,7 +184,7 @@ def outcome_is_clean(data: bytes) -> None:
     assert picture.rgb.ndim == 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_random_bytes_never_crash(data):
     outcome_is_clean(data)
@@ -193,13 +193,13 @@ def test_random_bytes_never_crash(data):
 FILES = [encode(RGB[::2, ::2], kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.sampled_from(FILES), st.floats(0, 1))
 def test_a_file_cut_anywhere_never_crashes(data, share):
     outcome_is_clean(data[: int(share * len(data))])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(FILES), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8)
 )

@@ -22,7 +22,7 @@ def picture_of_a_box(width: int, height: int, top: int, left: int, rows: int, co
     return picture, Matte(alpha=alpha, method="alpha", coverage=0.1, confidence=1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.integers(8, 180),
     st.integers(8, 180),
