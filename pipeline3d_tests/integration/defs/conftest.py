@@ -1,4 +1,4 @@
-"""A database with a user and the catalogue, a bucket, and requests in them: real servers, no Dagster daemon."""
+"""A database with a user and the catalogue, a bucket, requests in them: real servers, no Dagster daemon."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
