@@ -39,7 +39,7 @@ doctor: .venv/.runs ## check every service and say what to do
 	@$(BIN)/pipeline3d doctor
 
 test: .venv/.tests ## run the tests against real servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 lint: .venv/.lints ## style, types, import rules; changes nothing
 	$(BIN)/pre-commit run --all-files
