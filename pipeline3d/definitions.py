@@ -49,13 +49,11 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         assets=list(MODEL_ASSETS),
         jobs=[image_to_3d],
         sensors=[
-            build_dispatch_sensor(settings.lease_s),
+            build_dispatch_sensor(settings.lease_s, verbose=settings.log_level == "DEBUG"),
             build_reconcile_sensor(settings.lease_s, settings.silent_after_s),
         ],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
-        # Dagster's default writes each event of a run to its output; the event log has them anyway.
-        loggers={"console": dg.colored_console_logger.configured({"log_level": settings.log_level})},
     )
 
 

@@ -6,6 +6,7 @@ attempt: the jobs table decides what it may do.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,9 @@ from resources.run_guard import RunGuard, enter_guard, guard_of, leave_guard
 ATTEMPT_TAG = "pipeline3d/attempt"
 PARTITION_TAG = "dagster/partition"
 DELIVERY = dg.AssetKey("delivery")
+INTERNAL_ERROR = "internal_error"
+
+logger = logging.getLogger("pipeline3d.runs")
 
 
 class RequestRun(dg.ConfigurableResource["RequestRun"]):
@@ -63,9 +67,12 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
             yield guard
 
     def record_failure(self, run_id: str, stage: str, error: BaseException | None) -> None:
-        """Write why a step failed to the request, once."""
+        """Write why a step failed to the request, and a line to the log; a traceback if the fault is ours."""
+        report = explain_failure(error, stage)
+        unexpected = error if report.code == INTERNAL_ERROR else None
+        logger.warning("run %s, stage %s: %s", run_id, stage, error, exc_info=unexpected)
         if not isinstance(error, LeaseLost):
-            guard_of(run_id).fail(explain_failure(error, stage))
+            guard_of(run_id).fail(report)
 
 
 def run_delivers(run: dg.DagsterRun) -> bool:
@@ -97,7 +104,7 @@ def explain_failure(error: BaseException | None, stage: str) -> FailureReport:
             code="out_of_memory", message="The worker ran out of memory.", stage=stage, retryable=True
         )
     return FailureReport(
-        code="internal_error",
+        code=INTERNAL_ERROR,
         message=f"The stage {stage} failed unexpectedly ({type(error).__name__}).",
         hint="The run's log has the details; report it to whoever runs this installation.",
         stage=stage,

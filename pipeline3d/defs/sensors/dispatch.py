@@ -23,12 +23,18 @@ LONGEST_WAIT_S = 4.5
 """The daemon asks every five seconds; waiting inside the tick starts a request the moment it arrives."""
 
 
-def plan_run(claim: Claim) -> dg.RunRequest:
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Dagster writes each event of a run to its output, with two tracebacks for every refused picture. The event
+log has all of it; the output is left to the one line of `record_failure`."""
+
+
+def plan_run(claim: Claim, *, verbose: bool = False) -> dg.RunRequest:
     """The one run of a claim's attempt."""
     return dg.RunRequest(
         run_key=claim.run_key,
         job_name=JOB_NAME_BY_KIND[claim.kind],
         partition_key=str(claim.job_id),
+        run_config=None if verbose else QUIET,
         tags={
             ATTEMPT_TAG: str(claim.attempt),
             "pipeline3d/model": claim.model_id,
@@ -46,7 +52,7 @@ def plan_partitions(claims: Iterable[Claim]) -> list[dg.AddDynamicPartitionsRequ
     return [PARTITIONS_BY_FAMILY[family].build_add_request(keys) for family, keys in keys_by_family.items()]
 
 
-def build_dispatch_sensor(lease_s: float) -> dg.SensorDefinition:
+def build_dispatch_sensor(lease_s: float, *, verbose: bool = False) -> dg.SensorDefinition:
     """The sensor that claims queued requests; a claim is leased for `lease_s` seconds."""
 
     @dg.sensor(
@@ -65,7 +71,7 @@ def build_dispatch_sensor(lease_s: float) -> dg.SensorDefinition:
         if not claims:
             return dg.SkipReason("No queued requests.")
         return dg.SensorResult(
-            run_requests=[plan_run(claim) for claim in claims],
+            run_requests=[plan_run(claim, verbose=verbose) for claim in claims],
             dynamic_partitions_requests=plan_partitions(claims),
         )
 

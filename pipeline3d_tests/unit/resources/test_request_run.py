@@ -1,9 +1,13 @@
 """What a run may do by its selection, and how an exception becomes a request's error."""
 
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
 
 from pipeline3d.errors import StoreUnavailable, UnusableInput
+from resources import request_run
+from resources.jobs_database import JobsDatabase
 from resources.request_run import explain_failure, run_delivers
 
 
@@ -40,6 +44,26 @@ def test_every_exception_has_a_code_and_retries_where_that_can_help(error, code,
     report = explain_failure(error, "mesh")
     assert (report.code, report.retryable, report.stage) == (code, retryable, "mesh")
     assert "secret detail" not in report.message
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"),
+    [
+        (UnusableInput("no", code="not_an_image"), False),  # the caller's: one line, nobody is woken
+        (ZeroDivisionError("here"), True),  # ours: whoever mends it needs the place
+    ],
+)
+def test_the_log_has_one_line_for_a_refusal_and_a_traceback_for_a_fault_of_ours(
+    error, has_traceback, caplog, monkeypatch
+):
+    reports = []
+    monkeypatch.setattr(request_run, "guard_of", lambda _: SimpleNamespace(fail=reports.append))
+    run = request_run.RequestRun(jobs_database=JobsDatabase(url="postgresql://h/d"), scratch_dir="/tmp")
+    run.record_failure("run-1", "mesh", error)
+    (record,) = caplog.records
+    assert "run-1" in record.getMessage()
+    assert bool(record.exc_info) is has_traceback
+    assert [report.stage for report in reports] == ["mesh"]
 
 
 def test_a_failed_check_is_explained_as_a_rejected_mesh():

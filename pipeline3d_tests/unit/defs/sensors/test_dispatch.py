@@ -36,3 +36,9 @@ def test_all_partitions_of_a_family_are_added_by_one_request():
     (request,) = plan_partitions([claim(1), claim(2)])
     assert request.partitions_def_name == "model_requests"
     assert list(request.partition_keys) == [str(UUID(int=1)), str(UUID(int=2))]
+
+
+def test_a_run_leaves_its_events_to_the_event_log_unless_somebody_debugs():
+    quiet = plan_run(claim(1)).run_config
+    assert quiet["loggers"]["console"]["config"]["log_level"] == "CRITICAL"
+    assert plan_run(claim(1), verbose=True).run_config == {}
