@@ -35,9 +35,6 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.EXPIRED: frozenset(),
 }
 
-LIVE_STATES = frozenset({JobState.RUNNING, JobState.CANCELING})
-"""States in which a run owns the request."""
-
 CLOSED_STATES = frozenset({JobState.CANCELED, JobState.EXPIRED})
 """Finished states in which not even artifacts may be recorded again."""
 

@@ -72,11 +72,10 @@ def judge_dispatched(run_status: dg.DagsterRunStatus | None) -> Verdict:
 
 def settle_running(ledger: JobLedger, instance: dg.DagsterInstance, silent_after_s: float) -> list[str]:
     """Settle the silent requests; returns what was done, one sentence each."""
-    presumed_dead = {job.job_id for job in ledger.list_running(silent_after_s)}
     done = []
     for job in ledger.list_running(min(QUIET_S, silent_after_s)):
         run = instance.get_run_by_id(job.run_id)
-        verdict = judge_running(run.status if run else None, presumed_dead=job.job_id in presumed_dead)
+        verdict = judge_running(run.status if run else None, presumed_dead=job.silent_s > silent_after_s)
         if verdict is Verdict.LEAVE:
             continue
         if verdict is Verdict.RETRY_AND_END_RUN and run is not None:
