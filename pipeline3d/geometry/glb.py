@@ -78,7 +78,7 @@ def encode_glb(mesh: TexturedMesh, *, name: str, extras: dict[str, Any] | None =
         "material": 0,
         "mode": TRIANGLES,
     }
-    material = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
+    material: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}
     asset: dict[str, Any] = {"version": "2.0", "generator": GENERATOR}
     document: dict[str, Any] = {
         "asset": asset | ({"extras": extras} if extras else {}),
@@ -89,7 +89,7 @@ def encode_glb(mesh: TexturedMesh, *, name: str, extras: dict[str, Any] | None =
         "materials": [{"name": name, "pbrMetallicRoughness": material}],
     }
     if mesh.texture is not None:
-        material["baseColorTexture"] = {"index": 0}  # type: ignore[assignment]
+        material["baseColorTexture"] = {"index": 0}
         document["images"] = [
             {"bufferView": binary.add_view(mesh.texture), "mimeType": mesh.texture_mime_type}
         ]

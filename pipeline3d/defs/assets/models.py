@@ -3,7 +3,6 @@
 Each asset is a shell: read the inputs, call one library function, report numbers, return a file.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -233,7 +232,7 @@ def provenance(job: JobInput) -> dict[str, Any]:
         "engine": inflation.ENGINE,
         "engine_version": inflation.ENGINE_VERSION,
         "seed": job.params["seed"],
-        "parameters": json.loads(json.dumps(job.params)),
+        "parameters": job.params,
         "tier": "embedded",
         "note": "The back side is inferred from the photographed side.",
     }
