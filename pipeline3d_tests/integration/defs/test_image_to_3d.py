@@ -1,5 +1,6 @@
 """A request's run: real assets, database and object store; only the daemon is missing."""
 
+import dataclasses
 import hashlib
 import io
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pipeline3d.errors import LeaseLost
+from pipeline3d.generation import inflation
 from pipeline3d.values import STAGES_BY_KIND, Kind
 
 STAGES = STAGES_BY_KIND[Kind.IMAGE_TO_3D]
@@ -89,6 +91,29 @@ def test_a_bad_picture_ends_in_failed_with_code_stage_and_a_sentence(workbench, 
     assert len(row.error_message) > 10
     assert row.error_hint
     assert row.error_retryable is False
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda vertices: vertices * np.float32("nan"),  # a model that diverged
+        lambda vertices: vertices + np.float32(1e6),  # far away: the shape is lost in 32 bits
+        lambda vertices: vertices * np.float32(0),  # every face without area
+    ],
+)
+def test_a_mesh_that_fails_its_checks_is_not_delivered(workbench, monkeypatch, spoil):
+    good = inflation.inflate
+
+    def broken(*arguments, **options):
+        model = good(*arguments, **options)
+        return dataclasses.replace(model, vertices=spoil(model.vertices))
+
+    monkeypatch.setattr(inflation, "inflate", broken)
+    job_id = workbench.request(png_of_a_disc())
+    assert not workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, row.error_code, row.error_stage) == ("FAILED", "mesh_rejected", "mesh")
+    assert "glb_export" not in workbench.artifacts(job_id)
 
 
 def test_an_upload_that_disappeared_is_named(workbench):
