@@ -51,12 +51,15 @@ class Kind(StrEnum):
 
     IMAGE_TO_3D = "image_to_3d"
     TEXT_TO_3D = "text_to_3d"
+    PROBE = "probe"
+    """A request that makes nothing: shows that the way through the system is open, and how long it is."""
 
 
 class Family(StrEnum):
     """A disjoint asset graph with its own dynamic partition set."""
 
     MODEL_REQUESTS = "model_requests"
+    PROBE_REQUESTS = "probe_requests"
 
 
 STAGES_BY_KIND: dict[Kind, tuple[str, ...]] = {
@@ -68,6 +71,7 @@ STAGES_BY_KIND: dict[Kind, tuple[str, ...]] = {
         "model_preview",
         "delivery",
     ),
+    Kind.PROBE: ("probe_source", "probe_work", "probe_delivery"),
 }
 """The stages of a kind in the order in which they run; each is the asset of the same name."""
 
@@ -84,6 +88,8 @@ class Claim:
     user_id: UUID
     priority: int
     queue: str
+    turn: int = 0
+    """How many requests of the same user are ahead of it: users take turns."""
 
     @property
     def run_key(self) -> str:

@@ -63,8 +63,11 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),
     Column("is_superuser", Boolean, nullable=False, server_default=text("false")),
+    # Requests of this user in work at a time; the installation's limit where none is set.
+    Column("max_concurrent_jobs", Integer),
     _created_at(),
     CheckConstraint("char_length(username) BETWEEN 1 AND 150", name="username_length"),
+    CheckConstraint("max_concurrent_jobs >= 0", name="concurrency_range"),
 )
 
 api_keys = Table(
@@ -176,6 +179,22 @@ Index(
     jobs.c.id,
     postgresql_where=jobs.c.state == text("'QUEUED'"),
 )
+# Taking turns between users: the first queued ones of each user, without reading the rest of a long backlog.
+Index(
+    "ix_jobs_turns",
+    jobs.c.user_id,
+    jobs.c.priority.desc(),
+    jobs.c.created_at,
+    jobs.c.id,
+    postgresql_where=jobs.c.state == text("'QUEUED'"),
+)
+# How long a model takes: the newest finished requests of it.
+Index(
+    "ix_jobs_history_of_model",
+    jobs.c.model_id,
+    jobs.c.completed_at.desc(),
+    postgresql_where=jobs.c.state == text("'SUCCEEDED'"),
+)
 Index("ix_jobs_own_newest_first", jobs.c.user_id, jobs.c.created_at.desc(), jobs.c.id.desc())
 Index(
     "ix_jobs_running_by_heartbeat",
@@ -217,4 +236,63 @@ job_events = Table(
     _created_at(),
     Index("ix_job_events_job_id_id", "job_id", "id"),
     CheckConstraint(_one_of("event_type", EventType), name="known_type"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    # A process of `pipeline3d worker`, from its start to its end.
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("gpu", Text),
+    Column("draining", Boolean, nullable=False, server_default=text("false")),
+    Column("started_at", TIME, nullable=False, server_default=func.now()),
+    Column("heartbeat_at", TIME, nullable=False, server_default=func.now()),
+    CheckConstraint("concurrency >= 1", name="concurrency_range"),
+)
+
+launched_runs = Table(
+    "launched_runs",
+    metadata,
+    # A Dagster run between its launch and its end: waiting for a worker (no worker_id) or in one.
+    Column("run_id", Text, primary_key=True),
+    Column("job_name", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    # The request and its attempt; none for a run that serves no request.
+    Column("job_id", Uuid),
+    Column("attempt", Integer),
+    Column("launched_at", TIME, nullable=False, server_default=func.now()),
+    # When the broker was last told; it may forget, so it is told again.
+    Column("published_at", TIME, nullable=False, server_default=func.now()),
+    Column("worker_id", Text),
+    Column("worker_pid", Integer),
+    Column("taken_at", TIME),
+    Column("cancel_requested_at", TIME),
+    CheckConstraint(
+        "(worker_id IS NULL) = (taken_at IS NULL) AND (worker_id IS NULL) = (worker_pid IS NULL)",
+        name="taken_is_whole",
+    ),
+    Index("ix_launched_runs_worker_id", "worker_id"),
+    Index("ix_launched_runs_job_id", "job_id"),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    # A queue whose requests are not dispatched for now; '*' is every queue.
+    Column("queue", Text, primary_key=True),
+    Column("reason", Text, nullable=False, server_default=""),
+    _created_at(),
+)
+
+installation_values = Table(
+    "installation_values",
+    metadata,
+    # What every host of an installation must agree on, so that a worker needs no more than its URLs.
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated_at", TIME, nullable=False, server_default=func.now()),
 )

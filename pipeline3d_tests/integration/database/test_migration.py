@@ -107,7 +107,10 @@ def test_what_runs_all_the_time_uses_its_index(rows):
     rows.make()
     rows.run(text("ANALYZE jobs"))
     statements = {
-        "ix_jobs_claim": select(jobs.c.id).where(leases.claimable()).limit(10),
+        "ix_jobs_claim": select(jobs.c.id)
+        .where(leases.claimable())
+        .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+        .limit(10),
         "ix_jobs_running_by_heartbeat": reading.list_running(60),
         "ix_jobs_own_newest_first": reading.list_own_jobs(rows.user_id, skip=0, limit=50),
     }
