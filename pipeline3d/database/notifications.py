@@ -5,13 +5,48 @@ A listener is told of what commits after it started to listen; what happened bef
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from pipeline3d.errors import DatabaseUnavailable
+
+
+class Listener:
+    """A connection that hears one channel. Statements may run on it in between; nothing is missed."""
+
+    def __init__(self, connection: Connection, driver: psycopg.Connection) -> None:
+        self.connection = connection
+        self._driver = driver
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return True when a message came, or False when the time is up. All that came count as one."""
+        came = any(True for _ in self._driver.notifies(timeout=timeout_s, stop_after=1))
+        return any(True for _ in self._driver.notifies(timeout=0)) or came
+
+
+@contextmanager
+def listening(engine: Engine, channel: str) -> Iterator[Listener]:
+    """Listen on `channel` with one connection, which is the caller's until the end of the block."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        try:
+            driver.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            try:
+                yield Listener(connection, driver)
+            finally:
+                # The connection goes back to a pool, where nobody would read what it keeps on hearing.
+                if not driver.closed:
+                    driver.execute("UNLISTEN *")
+                    for _ in driver.notifies(timeout=0):
+                        pass  # heard, and not for whoever borrows the connection next
+        except psycopg.OperationalError as error:
+            connection.invalidate()
+            raise DatabaseUnavailable("Postgres went away while waiting for a message.") from error
 
 
 def wait_for_notification(engine: Engine, channel: str, plan_wait: Callable[[], float]) -> bool:
@@ -20,20 +55,6 @@ def wait_for_notification(engine: Engine, channel: str, plan_wait: Callable[[], 
     The question is asked after the listening began, so a change that commits between the two is never missed:
     either the question sees it or its message arrives.
     """
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        try:
-            driver.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
-            try:
-                timeout_s = plan_wait()
-                if timeout_s <= 0:
-                    return False
-                return any(True for _ in driver.notifies(timeout=timeout_s, stop_after=1))
-            finally:
-                # The connection goes back to a pool, where nobody would read what it keeps on hearing.
-                if not driver.closed:
-                    driver.execute("UNLISTEN *")
-        except psycopg.OperationalError as error:
-            connection.invalidate()
-            raise DatabaseUnavailable("Postgres went away while waiting for a message.") from error
+    with listening(engine, channel) as listener:
+        timeout_s = plan_wait()
+        return timeout_s > 0 and listener.wait(timeout_s)

@@ -172,21 +172,31 @@ jobs = Table(
     CheckConstraint("(leased_at IS NULL) = (lease_until IS NULL)", name="lease_is_whole"),
 )
 
-Index(
-    "ix_jobs_claim",
-    jobs.c.priority.desc(),
-    jobs.c.created_at,
-    jobs.c.id,
-    postgresql_where=jobs.c.state == text("'QUEUED'"),
-)
 # Taking turns between users: the first queued ones of each user, without reading the rest of a long backlog.
 Index(
     "ix_jobs_turns",
+    jobs.c.model_id,
     jobs.c.user_id,
     jobs.c.priority.desc(),
     jobs.c.created_at,
     jobs.c.id,
     postgresql_where=jobs.c.state == text("'QUEUED'"),
+)
+# The few queued ones that somebody brings to a run, that wait for the time of a retry, or that have a deadline.
+Index(
+    "ix_jobs_dispatched",
+    jobs.c.lease_until,
+    postgresql_where=text("state = 'QUEUED' AND lease_until IS NOT NULL"),
+)
+Index(
+    "ix_jobs_retries",
+    jobs.c.not_before,
+    postgresql_where=text("state = 'QUEUED' AND not_before IS NOT NULL"),
+)
+Index(
+    "ix_jobs_deadlines",
+    jobs.c.deadline,
+    postgresql_where=text("state = 'QUEUED' AND deadline IS NOT NULL"),
 )
 # How long a model takes: the newest finished requests of it.
 Index(
@@ -202,6 +212,8 @@ Index(
     postgresql_where=text("state IN ('CANCELING', 'RUNNING')"),
 )
 Index("ix_jobs_model_id", jobs.c.model_id)
+# The few requests whose files are kept for a time only.
+Index("ix_jobs_expires_at", jobs.c.expires_at, postgresql_where=text("expires_at IS NOT NULL"))
 
 artifacts = Table(
     "artifacts",
@@ -225,6 +237,11 @@ artifacts = Table(
     CheckConstraint("attempt >= 1", name="attempt_range"),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
 )
+
+NAMES_AN_UPLOAD = text("storage_path LIKE 'uploads/%'")
+"""Rows of `artifacts` whose object a caller uploaded: its key does not say which requests use it."""
+
+Index("ix_artifacts_uploads", artifacts.c.storage_path, postgresql_where=NAMES_AN_UPLOAD)
 
 job_events = Table(
     "job_events",

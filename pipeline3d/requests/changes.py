@@ -10,11 +10,27 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, Update, and_, case, cast, func, literal, null, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    Text,
+    Update,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline3d.database.tables import jobs
-from pipeline3d.requests.history import build_change
+from pipeline3d.database.tables import jobs, launched_runs
+from pipeline3d.requests.fleet import WORKERS_CHANNEL
+from pipeline3d.requests.history import build_change, with_event
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.requests.states import states_before
 from pipeline3d.values import EventType, FailureReport, JobState, Progress
@@ -33,7 +49,7 @@ NO_ERROR: dict[str, Any] = {
 def begin_attempt(job_id: UUID, attempt: int, run_id: str) -> Select[Any]:
     """Make a queued attempt this run's own."""
     guard = (jobs.c.id == job_id, jobs.c.state == JobState.QUEUED, jobs.c.attempt == attempt)
-    return build_change(_begin(run_id).where(*guard), {"event": "started", "run_id": run_id})
+    return build_change(_begin(run_id).where(*guard), {"event": "started", "run_id": run_id}, makes_room=True)
 
 
 def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
@@ -45,7 +61,7 @@ def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
         # a person may start a request more often than the service would by itself
         .values(attempt=attempt, max_attempts=func.greatest(jobs.c.max_attempts, attempt))
     )
-    return build_change(taken, {"event": "started", "run_id": run_id, "by_hand": True})
+    return build_change(taken, {"event": "started", "run_id": run_id, "by_hand": True}, makes_room=True)
 
 
 def beat(job_id: UUID, run_id: str) -> Any:
@@ -98,7 +114,7 @@ def succeed(job_id: UUID, run_id: str) -> Select[Any]:
         .where(jobs.c.state == JobState.RUNNING)
         .values(state=JobState.SUCCEEDED, progress_percent=100, progress=progress, completed_at=func.now())
     )
-    return build_change(done, {"event": "succeeded"})
+    return build_change(done, {"event": "succeeded"}, makes_room=True)
 
 
 def fail(job_id: UUID, run_id: str, report: FailureReport) -> Select[Any]:
@@ -109,7 +125,7 @@ def fail(job_id: UUID, run_id: str, report: FailureReport) -> Select[Any]:
         completed_at=func.now(),
         **_error_values(report, where=~canceled),
     )
-    return build_change(failed, _report_payload(report), event_type=EventType.ERROR)
+    return build_change(failed, _report_payload(report), event_type=EventType.ERROR, makes_room=True)
 
 
 def requeue(job_id: UUID, run_id: str, report: FailureReport, delay_s: float) -> Select[Any]:
@@ -128,11 +144,11 @@ def next_attempt(job_id: UUID, attempt: int, report: FailureReport, delay_s: flo
 def mark_canceled(job_id: UUID, run_id: str) -> Select[Any]:
     """End a run that was asked to stop, or that was stopped from outside."""
     ended = _owned(job_id, run_id).values(state=JobState.CANCELED, completed_at=func.now())
-    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING)
+    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING, makes_room=True)
 
 
 def request_cancel(job_id: UUID) -> Select[Any]:
-    """End a queued request at once; ask the run of a running one to stop."""
+    """End a queued request at once; ask the run of a running one to stop, and wake the worker that has it."""
     queued = jobs.c.state == JobState.QUEUED
     asked = (
         update(jobs)
@@ -141,10 +157,28 @@ def request_cancel(job_id: UUID) -> Select[Any]:
             state=case((queued, JobState.CANCELED.value), else_=JobState.CANCELING.value),
             completed_at=case((queued, func.now()), else_=null()),
             cancel_requested_at=func.now(),
+            updated_at=func.now(),
             **UNLEASED,
         )
+        .returning(jobs.c.id, jobs.c.state, jobs.c.attempt, jobs.c.run_id)
+        .cte("asked")
     )
-    return build_change(asked, {"event": "cancel_requested"}, event_type=EventType.WARNING)
+    told = literal({"event": "cancel_requested"}, JSONB)
+    statement = with_event(asked, told, event_type=EventType.WARNING, makes_room=True)
+    return statement.add_columns(_stop_run_of(asked).label("told_workers"))
+
+
+def _stop_run_of(asked: CTE) -> ColumnElement[Any]:
+    """Mark the launched run of a request as one to be ended; wakes its worker, or whoever may yet take it."""
+    of_attempt = and_(launched_runs.c.job_id == asked.c.id, launched_runs.c.attempt == asked.c.attempt)
+    stopped = (
+        update(launched_runs)
+        .where(or_(launched_runs.c.run_id == asked.c.run_id, of_attempt))
+        .values(cancel_requested_at=func.coalesce(launched_runs.c.cancel_requested_at, func.now()))
+        .returning(func.coalesce(launched_runs.c.worker_id, launched_runs.c.run_id).label("called"))
+        .cte("stopped")
+    )
+    return select(func.count(func.pg_notify(WORKERS_CHANNEL, stopped.c.called))).scalar_subquery()
 
 
 def cancel_queued(job_id: UUID, attempt: int) -> Select[Any]:
@@ -154,7 +188,7 @@ def cancel_queued(job_id: UUID, attempt: int) -> Select[Any]:
         .where(jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == JobState.QUEUED)
         .values(state=JobState.CANCELED, completed_at=func.now(), **UNLEASED)
     )
-    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING)
+    return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING, makes_room=True)
 
 
 def expire_overdue() -> Select[Any]:
@@ -164,7 +198,7 @@ def expire_overdue() -> Select[Any]:
         .where(jobs.c.state == JobState.QUEUED, jobs.c.deadline <= func.now())
         .values(state=JobState.EXPIRED, completed_at=func.now(), **UNLEASED)
     )
-    return build_change(overdue, {"event": "expired"}, event_type=EventType.WARNING)
+    return build_change(overdue, {"event": "expired"}, event_type=EventType.WARNING, makes_room=True)
 
 
 def _owned(job_id: UUID, run_id: str) -> Update:
@@ -213,7 +247,7 @@ def _next_attempt(attempt: Update, report: FailureReport, delay_s: float) -> Sel
         **UNLEASED,
         **_error_values(report, where=and_(~canceled, jobs.c.attempt >= jobs.c.max_attempts)),
     )
-    return build_change(ended, _report_payload(report), event_type=EventType.WARNING)
+    return build_change(ended, _report_payload(report), event_type=EventType.WARNING, makes_room=True)
 
 
 def _error_values(report: FailureReport, *, where: ColumnElement[bool]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The ledger of requests as a run, a dispatcher and a reconciler use it.
 
-Each method is one statement in its own transaction. A run that lost its request gets `LeaseLost`
-(or False from `heartbeat`) and has written nothing. Statements live in the modules beside this one.
+Each method is one statement in its own transaction (a claim is two). A run that lost its request gets
+`LeaseLost` (or False from `heartbeat`) and has written nothing. The statements are in modules of their own.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine, Executable, Row
 
-from pipeline3d.database.notifications import wait_for_notification
+from pipeline3d.database.notifications import listening
 from pipeline3d.errors import LeaseLost, UnknownJob
-from pipeline3d.requests import changes, creation, leases, reading
+from pipeline3d.requests import changes, claiming, creation, leases, reading
+from pipeline3d.requests.admission import Admission
 from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.states import CLOSED_STATES
 from pipeline3d.values import (
@@ -63,19 +65,39 @@ class JobLedger:
 
     # -- for the dispatcher
 
-    def claim_queued(self, limit: int, lease_s: float, kinds: Sequence[Kind] | None = None) -> list[Claim]:
-        """Lease up to `limit` queued requests (of these kinds), the most urgent first, then the oldest."""
-        rows = self._all(leases.claim_queued(limit, lease_s, kinds))
-        return [_claim(row) for row in sorted(rows, key=lambda row: (-row.priority, row.created_at, row.id))]
+    def claim_queued(
+        self,
+        limit: int,
+        lease_s: float,
+        kinds: Sequence[Kind] | None = None,
+        admission: Admission | None = None,
+    ) -> list[Claim]:
+        """Lease up to `limit` requests (of these kinds) whose turn it is, in the order of their turns.
 
-    def wait_for_queued(self, timeout_s: float) -> None:
-        """Return as soon as a request may be claimed, or when the time is up."""
+        Without an admission all that wait may start; a pause and a user's own limit hold always.
+        """
+        statement = claiming.claim_queued(None if kinds is None else tuple(kinds), admission)
+        with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+            connection.execute(claiming.lock_claims())
+            rows = connection.execute(statement, {"at_most": limit, "lease_s": lease_s}).all()
+        return [_claim(row) for row in sorted(rows, key=_order_of_claims)]
 
-        def plan_wait() -> float:
-            seconds = self._scalar(leases.seconds_until_claimable())
-            return timeout_s if seconds is None else min(timeout_s, float(seconds))
+    def wait_for_queued(
+        self, timeout_s: float, kinds: Sequence[Kind] | None = None, admission: Admission | None = None
+    ) -> bool:
+        """Return True as soon as a claim would bring something (under load: enough), False after the time.
 
-        wait_for_notification(self._engine, QUEUE_CHANNEL, plan_wait)
+        Woken by every change of the queue, it looks again; nothing is asked in between.
+        """
+        look = claiming.look_ahead(None if kinds is None else tuple(kinds), admission)
+        give_up_at = monotonic() + timeout_s
+        with listening(self._engine, QUEUE_CHANNEL) as listener:
+            while True:
+                found = listener.connection.execute(look, {"at_most": claiming.MOST_LOOKED_AT}).one()
+                left_s = give_up_at - monotonic()
+                if found.ready or left_s <= 0:
+                    return bool(found.ready)
+                listener.wait(left_s if found.seconds is None else min(left_s, float(found.seconds)))
 
     def expire_overdue(self) -> list[UUID]:
         """End the queued requests whose deadline has passed."""
@@ -96,6 +118,7 @@ class JobLedger:
             prompt=row.prompt,
             params=row.params,
             created_at=row.created_at,
+            run_id=row.run_id,
         )
 
     def begin(self, job_id: UUID, *, attempt: int | None, run_id: str, delivers: bool) -> Standing:
@@ -252,7 +275,12 @@ def _claim(row: Row[Any]) -> Claim:
         user_id=row.user_id,
         priority=row.priority,
         queue=row.queue,
+        turn=getattr(row, "turn", 0),
     )
+
+
+def _order_of_claims(row: Row[Any]) -> tuple[Any, ...]:
+    return (-row.priority, row.turn, row.created_at, row.id)
 
 
 def _lost(row: Row[Any], run_id: str | None, attempt: int | None) -> LeaseLost:

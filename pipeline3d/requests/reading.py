@@ -11,6 +11,9 @@ from pipeline3d.database.tables import artifacts, job_events, jobs, models
 from pipeline3d.requests.leases import make_seconds
 from pipeline3d.values import ArtifactType
 
+# Written into the statement, not bound: only so does a prepared statement keep to the index of running rows.
+IS_OWNED_BY_RUN = jobs.c.state.in_([literal_column("'CANCELING'"), literal_column("'RUNNING'")])
+
 
 def read_job(job_id: UUID) -> Select[Any]:
     """One request with the tier of its model."""
@@ -46,8 +49,7 @@ def list_running(silent_for_s: float) -> Select[Any]:
             func.extract("epoch", func.now() - jobs.c.heartbeat_at).label("silent_s"),
         )
         .where(
-            # written into the statement so that a prepared one keeps to the index of running rows
-            jobs.c.state.in_([literal_column("'CANCELING'"), literal_column("'RUNNING'")]),
+            IS_OWNED_BY_RUN,
             jobs.c.heartbeat_at <= func.now() - make_seconds(silent_for_s),
         )
         .order_by(jobs.c.heartbeat_at)

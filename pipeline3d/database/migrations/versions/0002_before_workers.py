@@ -13,6 +13,7 @@ branch_labels = None
 depends_on = None
 
 TIME = postgresql.TIMESTAMP(timezone=True)
+MOMENTS = {"ix_jobs_dispatched": "lease_until", "ix_jobs_retries": "not_before", "ix_jobs_deadlines": "deadline"}
 
 
 def upgrade() -> None:
@@ -67,13 +68,22 @@ def upgrade() -> None:
     )
     op.add_column("users", sa.Column("max_concurrent_jobs", sa.Integer(), nullable=True))
     op.create_check_constraint(op.f("ck_users_concurrency_range"), "users", "max_concurrent_jobs >= 0")
+    op.drop_index("ix_jobs_claim", table_name="jobs", postgresql_where=sa.text("state = 'QUEUED'"))
     op.create_index(
         "ix_jobs_turns",
         "jobs",
-        ["user_id", sa.text("priority DESC"), "created_at", "id"],
+        ["model_id", "user_id", sa.text("priority DESC"), "created_at", "id"],
         unique=False,
         postgresql_where=sa.text("state = 'QUEUED'"),
     )
+    for name, column in MOMENTS.items():
+        op.create_index(
+            name,
+            "jobs",
+            [column],
+            unique=False,
+            postgresql_where=sa.text(f"state = 'QUEUED' AND {column} IS NOT NULL"),
+        )
     op.create_index(
         "ix_jobs_history_of_model",
         "jobs",
@@ -85,7 +95,16 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("ix_jobs_history_of_model", table_name="jobs", postgresql_where=sa.text("state = 'SUCCEEDED'"))
+    for name in MOMENTS:
+        op.drop_index(name, table_name="jobs")
     op.drop_index("ix_jobs_turns", table_name="jobs", postgresql_where=sa.text("state = 'QUEUED'"))
+    op.create_index(
+        "ix_jobs_claim",
+        "jobs",
+        [sa.text("priority DESC"), "created_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("state = 'QUEUED'"),
+    )
     op.drop_constraint(op.f("ck_users_concurrency_range"), "users", type_="check")
     op.drop_column("users", "max_concurrent_jobs")
     op.drop_table("installation_values")

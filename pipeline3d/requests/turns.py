@@ -1,0 +1,182 @@
+"""Whose turn it is: which queued requests may start now, and in which order. One query, built of named parts.
+
+Inside a priority users take turns: a request's turn is the number of requests of the same user that are ahead
+of it, in work or waiting, so that a user's thousand requests do not delay another user's one. A request may
+start when its queue is open (not paused, with room at its workers) and its user is below the user's limit.
+
+No part reads a backlog: of each user the first few rows come from an index, whatever lies behind them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Select,
+    bindparam,
+    cast,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
+
+from pipeline3d.database.tables import jobs, models, pauses, users, workers
+from pipeline3d.requests.admission import Admission
+from pipeline3d.requests.leases import IS_QUEUED, claimable, make_seconds
+from pipeline3d.requests.reading import IS_OWNED_BY_RUN
+from pipeline3d.values import Kind
+
+EVERY_QUEUE = "*"
+"""Stands for all queues in a pause."""
+
+AT_MOST: BindParameter[int] = bindparam("at_most", type_=Integer)
+"""How many requests somebody wants to know of; more are never looked at."""
+
+
+def plan_turns(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE:
+    """The requests that may start now: each with its turn, its place in its queue, and the queue's room.
+
+    Those with a place up to the room are admitted; a few more are named so that one can tell whether there
+    are more. Without an admission every queue that is not paused is open, and has room for all.
+    """
+    in_work = list_in_work()
+    queues = open_queues(admission, in_work)
+    waiting = waiting_users(queues, kinds)
+    candidates = first_of_each_user(waiting, in_work, None if admission is None else admission.jobs_per_user)
+    by_urgency = (candidates.c.priority.desc(), candidates.c.turn, candidates.c.created_at, candidates.c.id)
+    place = func.row_number().over(partition_by=candidates.c.queue, order_by=by_urgency)
+    return (
+        select(*candidates.c, place.label("place"))
+        .where(or_(candidates.c.may_start.is_(None), candidates.c.number <= candidates.c.may_start))
+        .cte("turns")
+    )
+
+
+def list_in_work() -> CTE:
+    """What counts as a user's requests in work: owned by a run, or on the way to one."""
+    running = select(jobs.c.user_id, jobs.c.model_id, literal(False).label("dispatched"))
+    return union_all(
+        running.where(IS_OWNED_BY_RUN),
+        select(jobs.c.user_id, jobs.c.model_id, literal(True)).where(IS_QUEUED, is_dispatched()),
+    ).cte("in_work")
+
+
+def is_dispatched() -> ColumnElement[bool]:
+    """Whether a queued request is on its way to a run."""
+    return jobs.c.lease_until > func.now()
+
+
+def is_paused(queue: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether somebody paused the queue, or all of them."""
+    return exists().where(pauses.c.queue.in_([queue, EVERY_QUEUE]))
+
+
+def count_slots(silent_after_s: float) -> Select[Any]:
+    """How many runs the live workers of each queue can have at a time, those that drain left out."""
+    served = func.unnest(workers.c.queues).table_valued("queue", name="served").render_derived()
+    return (
+        select(served.c.queue, func.sum(workers.c.concurrency).label("slots"))
+        .join_from(workers, served, true())
+        .where(~workers.c.draining, is_live(silent_after_s))
+        .group_by(served.c.queue)
+    )
+
+
+def is_live(silent_after_s: float) -> ColumnElement[bool]:
+    """Whether a worker gave a sign of life that recently."""
+    return workers.c.heartbeat_at > func.now() - make_seconds(silent_after_s)
+
+
+def open_queues(admission: Admission | None, in_work: CTE) -> CTE:
+    """The queues that are not paused and have room: how many more requests they take now, of how many."""
+    if admission is None:
+        depth = AT_MOST + 1
+        unlimited = select(models.c.queue, depth.label("depth"), depth.label("room")).distinct()
+        return unlimited.where(~is_paused(models.c.queue)).cte("open_queues")
+    slots = count_slots(admission.silent_after_s).cte("slots")
+    on_the_way = (
+        select(models.c.queue, func.count().label("requests"))
+        .join(in_work, in_work.c.model_id == models.c.id)
+        .where(in_work.c.dispatched)
+        .group_by(models.c.queue)
+        .cte("on_the_way")
+    )
+    # the SQL of `Admission.depth`; a test holds the two together
+    depth = cast(
+        func.greatest(admission.least_depth, func.ceil(admission.dispatched_per_slot * slots.c.slots)),
+        Integer,
+    )
+    room = depth - cast(func.coalesce(on_the_way.c.requests, 0), Integer)
+    return (
+        select(slots.c.queue, depth.label("depth"), room.label("room"))
+        .outerjoin_from(slots, on_the_way, on_the_way.c.queue == slots.c.queue)
+        .where(room > 0, ~is_paused(slots.c.queue))
+        .cte("open_queues")
+    )
+
+
+def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
+    """Each model of an open queue with each user who waits for it, found by jumping through the index."""
+    asked = models.c.kind.in_(kinds) if kinds is not None else true()
+    open_models = (
+        select(models.c.id.label("model_id"), *queues.c)
+        .join(queues, queues.c.queue == models.c.queue)
+        .where(asked)
+        .cte("open_models")
+    )
+    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(jobs.c.user_id).limit(1)
+    first = of_model.where(jobs.c.model_id == open_models.c.model_id).lateral("first_user")
+    waiting = (
+        select(*open_models.c, first.c.user_id)
+        .join_from(open_models, first, true())
+        .cte("waiting", recursive=True)
+    )
+    following = of_model.where(
+        jobs.c.model_id == waiting.c.model_id, jobs.c.user_id > waiting.c.user_id
+    ).lateral("next_user")
+    columns = [column for column in waiting.c if column.name != "user_id"]
+    return waiting.union_all(select(*columns, following.c.user_id).join_from(waiting, following, true()))
+
+
+def first_of_each_user(waiting: CTE, in_work: CTE, jobs_per_user: int | None) -> CTE:
+    """The first few requests of each user, with their turns, and how many of the user's may start."""
+    busy = select(in_work.c.user_id, func.count().label("jobs")).group_by(in_work.c.user_id).cte("busy")
+    first = (
+        select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
+        .where(claimable(), jobs.c.model_id == waiting.c.model_id, jobs.c.user_id == waiting.c.user_id)
+        .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
+        # one more than may be needed, so that one can tell whether there are more
+        .limit(func.least(AT_MOST, waiting.c.room) + 1)
+        .lateral("first_jobs")
+    )
+    by_age = (first.c.created_at, first.c.id)
+    ahead = func.row_number().over(partition_by=(waiting.c.user_id, first.c.priority), order_by=by_age) - 1
+    number = func.row_number().over(
+        partition_by=waiting.c.user_id, order_by=(first.c.priority.desc(), *by_age)
+    )
+    in_work_already = func.coalesce(busy.c.jobs, 0)
+    limit = func.coalesce(users.c.max_concurrent_jobs, literal(jobs_per_user, Integer))
+    return (
+        select(
+            *(waiting.c[name] for name in ("user_id", "queue", "depth", "room")),
+            *(first.c[name] for name in ("id", "priority", "created_at")),
+            (in_work_already + ahead).label("turn"),
+            number.label("number"),
+            (limit - in_work_already).label("may_start"),
+        )
+        .select_from(waiting)
+        .join(users, users.c.id == waiting.c.user_id)
+        .outerjoin(busy, busy.c.user_id == waiting.c.user_id)
+        .join(first, true())
+        .where(or_(limit.is_(None), limit > in_work_already))
+        .cte("candidates")
+    )
