@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 
 import dagster as dg
+from sqlalchemy import Engine
 
 from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.requests.fleet import Fleet
+from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.requests.ledger import JobLedger
 
 
@@ -17,9 +20,17 @@ class JobsDatabase(dg.ConfigurableResource["JobsDatabase"]):
 
     def connect(self) -> JobLedger:
         """The ledger of this process; connections are opened when they are needed."""
-        return _ledger(self.url)
+        return JobLedger(_engine(self.url))
+
+    def connect_fleet(self) -> Fleet:
+        """The workers and launched runs, by the same connections."""
+        return Fleet(_engine(self.url))
+
+    def connect_housekeeper(self) -> Housekeeper:
+        """What is old in the same database, for the nightly prune."""
+        return Housekeeper(_engine(self.url))
 
 
 @lru_cache(maxsize=4)
-def _ledger(url: str) -> JobLedger:
-    return JobLedger(create_sync_engine(url))
+def _engine(url: str) -> Engine:
+    return create_sync_engine(url)

@@ -3,6 +3,7 @@
     uploads/inputs/{user_id}/{uuid}-{file name}   what a caller uploaded; the key says whose it is
     jobs/{job_id}/{asset}/{file name}             what a run made
     tmp/{uuid}                                    on its way to its place; older than a day it is rubbish
+    compute_logs/storage/{run_id}/…               what a run wrote to its output; Dagster makes these keys
 
 A key is made of parts that cannot leave their folder, whatever a caller sends as a file name.
 """
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 UPLOADS = "uploads/inputs"
 JOBS = "jobs"
 TEMPORARY = "tmp"
+COMPUTE_LOGS = "compute_logs"
 MAX_NAME_LENGTH = 100
 """Longest file name in a key; S3 allows 1024 bytes for the whole key."""
 
@@ -35,12 +37,7 @@ def owner_of_upload(key: str) -> UUID | None:
     expected = len(UPLOADS.split("/")) + 2
     if len(parts) != expected or not key.startswith(f"{UPLOADS}/") or not _SAFE_PART.fullmatch(parts[-1]):
         return None
-    try:
-        owner = UUID(parts[-2])
-    except ValueError:
-        return None
-    # UUID() also reads braces, upper case and a missing dash: one owner, one spelling
-    return owner if str(owner) == parts[-2] else None
+    return _canonical_uuid(parts[-2])
 
 
 def artifact_key(job_id: UUID, asset: str, filename: str) -> str:
@@ -54,6 +51,27 @@ def artifact_key(job_id: UUID, asset: str, filename: str) -> str:
 def job_prefix(job_id: UUID) -> str:
     """What the keys of all that a request made begin with."""
     return f"{JOBS}/{job_id}/"
+
+
+def job_of_artifact(key: str) -> UUID | None:
+    """Which request's result a key names; None where this module makes no such key."""
+    parts = key.split("/")
+    well_formed = len(parts) == 4 and all(_SAFE_PART.fullmatch(part) for part in parts[2:])
+    return _canonical_uuid(parts[1]) if well_formed and parts[0] == JOBS else None
+
+
+def run_of_compute_log(key: str) -> str | None:
+    """Which run's output a key names; None where Dagster makes no such key."""
+    parts = key.split("/")
+    if len(parts) < 4 or parts[:2] != [COMPUTE_LOGS, "storage"] or _canonical_uuid(parts[2]) is None:
+        return None
+    return parts[2]
+
+
+def is_temporary(key: str) -> bool:
+    """Whether a key is one for an object that is not whole yet."""
+    prefix, _, name = key.partition("/")
+    return prefix == TEMPORARY and _canonical_uuid(name) is not None
 
 
 def temporary_key(unique: UUID | None = None) -> str:
@@ -73,3 +91,12 @@ def sanitise_filename(filename: str) -> str:
     room = MAX_NAME_LENGTH - len(extension) - 1
     stem = stem[:room].strip("._-") or DEFAULT_NAME
     return f"{stem}.{extension}" if extension else stem
+
+
+def _canonical_uuid(text: str) -> UUID | None:
+    try:
+        found = UUID(text)
+    except ValueError:
+        return None
+    # UUID() also reads braces, upper case and a missing dash: one id, one spelling
+    return found if str(found) == text else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import minio
 import urllib3
 from minio.commonconfig import CopySource
+from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from pipeline3d.errors import BrokenArtifact, Pipeline3dError, StoreUnavailable
@@ -31,6 +32,8 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 60.0
 RETRIES = 1
 CHUNK_BYTES = 1 << 20
+PAGE_KEYS = 1000
+"""What S3 lists and removes at a time."""
 DEFAULT_REGION = "us-east-1"
 MISSING_CODES = frozenset({"NoSuchKey", "NoSuchObject", "ResourceNotFound"})
 DENIED_CODES = frozenset({"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled"})
@@ -175,6 +178,29 @@ class S3Store:
             for found in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
                 yield str(found.object_name)
 
+    def list_pages(self, prefix: str) -> Iterator[list[ObjectFacts]]:
+        """What begins with `prefix`, in order, in pages of up to a thousand. No page is empty."""
+        page: list[ObjectFacts] = []
+        with self._translated(prefix):
+            for found in self._client.list_objects(self.bucket, prefix=prefix, recursive=True):
+                page.append(_facts_of_listing(found))
+                if len(page) == PAGE_KEYS:
+                    yield page
+                    page = []
+            if page:
+                yield page
+
+    def remove_many(self, keys: Sequence[str]) -> None:
+        """Remove objects a thousand at a time; harmless where some are gone."""
+        with self._translated(self.bucket):
+            errors = self._client.remove_objects(self.bucket, [DeleteObject(key) for key in keys])
+            refused = [error for error in errors if error.code not in MISSING_CODES]
+        if refused:
+            raise StoreUnavailable(
+                f"The object store did not remove {len(refused)} of {len(keys)} objects ({refused[0].code}).",
+                code="store_failed",
+            )
+
     def copy(self, source: str, key: str) -> None:
         """Copy an object inside the store."""
         with self._translated(source):
@@ -293,6 +319,16 @@ def _facts_of_response(key: str, response: Any) -> ObjectFacts:
         content_type=response.headers.get("content-type", "application/octet-stream"),
         etag=response.headers.get("etag", "").strip('"'),
         modified_at=None,
+    )
+
+
+def _facts_of_listing(found: Any) -> ObjectFacts:
+    return ObjectFacts(
+        key=str(found.object_name),
+        size=found.size or 0,
+        content_type="",  # a listing does not say
+        etag=(found.etag or "").strip('"'),
+        modified_at=found.last_modified,
     )
 
 
