@@ -14,15 +14,11 @@ from typing import Any, Self
 from dagster import Field, IntSource, StringSource
 from dagster._config.config_schema import UserConfigSchema
 from dagster._serdes import ConfigurableClassData
-from dagster_postgres import (
-    DagsterPostgresStorage,
-    PostgresEventLogStorage,
-    PostgresRunStorage,
-    PostgresScheduleStorage,
-)
+from dagster_postgres import DagsterPostgresStorage
 from sqlalchemy import URL, Connection, Engine, inspect
 
 from pipeline3d.database.engines import parse_database_url
+from pipeline3d.launch.lean_storage import LeanEventLogStorage, LeanRunStorage, LeanScheduleStorage
 from pipeline3d.launch.postgres_pool import PoolSettings, lend_connection, shared_engine
 
 _FIRST_TABLES = frozenset({"runs", "instance_info", "event_logs", "jobs"})
@@ -63,7 +59,7 @@ class _Pooled:
         super().upgrade()  # type: ignore[misc]
 
 
-class PooledRunStorage(_Pooled, PostgresRunStorage):
+class PooledRunStorage(_Pooled, LeanRunStorage):
     """Runs, snapshots, heartbeats and cursors."""
 
     def connect(self) -> AbstractContextManager[Connection]:
@@ -71,14 +67,14 @@ class PooledRunStorage(_Pooled, PostgresRunStorage):
         return self.lend()
 
 
-class PooledEventLogStorage(_Pooled, PostgresEventLogStorage):
+class PooledEventLogStorage(_Pooled, LeanEventLogStorage):
     """Events, assets, partitions and concurrency slots."""
 
     def _connect(self) -> AbstractContextManager[Connection]:
         return self.lend()
 
 
-class PooledScheduleStorage(_Pooled, PostgresScheduleStorage):
+class PooledScheduleStorage(_Pooled, LeanScheduleStorage):
     """Schedules, sensors and their ticks."""
 
     def connect(self, run_id: str | None = None) -> AbstractContextManager[Connection]:
