@@ -80,6 +80,31 @@ def demo(photo: Path | None, out: Path, model_id: str) -> None:
 
 
 @main.command()
+@click.option("--queues", help="Comma list of queues; PIPELINE3D_WORKER_QUEUES if not given.")
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Runs at a time, one process each.")
+@click.option("--gpu", help="The one GPU that the runs may see, as CUDA numbers it; 'all' is every one.")
+@click.option(
+    "--grace", type=float, default=30.0, show_default=True, help="Seconds that runs have left at a stop."
+)
+@explains_errors
+def worker(queues: str | None, concurrency: int | None, gpu: str | None, grace: float) -> None:
+    """Execute runs on this host until told to stop: needs the addresses of the installation, no more."""
+    from pipeline3d.installation import prepare_worker
+    from pipeline3d.launch.worker_command import serve
+    from pipeline3d.settings import load_settings
+
+    settings = load_settings()
+    serve(
+        prepare_worker(settings),
+        queues=queues.split(",") if queues else settings.pipeline3d_worker_queues,
+        concurrency=concurrency or settings.pipeline3d_worker_concurrency,
+        gpu=None if gpu == "all" else gpu,
+        data_directory=settings.data_dir,
+        shutdown_grace_s=grace,
+    )
+
+
+@main.command()
 @explains_errors
 def migrate() -> None:
     """Bring the tables of the jobs database and of Dagster's to this version."""
@@ -100,15 +125,22 @@ def migrate() -> None:
 def seed() -> None:
     """Write the first superuser and the catalogue. Running it twice changes nothing."""
     from pipeline3d.database.engines import create_sync_engine
-    from pipeline3d.installation import CATALOGUE, require
+    from pipeline3d.installation import CATALOGUE, SHARED_VALUES, require
     from pipeline3d.requests.catalogue import load_catalogue
+    from pipeline3d.requests.installation_values import store_installation_values
     from pipeline3d.requests.seeding import seed as seed_database
 
-    settings = _installation().settings
+    installation = _installation()
+    settings = installation.settings
     password = settings.first_superuser_password
     api_key = settings.first_superuser_api_key
+    engine = create_sync_engine(require(settings.database_url, "DATABASE_URL"))
+    shared = {
+        name: installation.environment[name] for name in SHARED_VALUES if name in installation.environment
+    }
+    store_installation_values(engine, shared)
     report = seed_database(
-        create_sync_engine(require(settings.database_url, "DATABASE_URL")),
+        engine,
         load_catalogue(CATALOGUE),
         username=settings.first_superuser_username,
         password=require(password.get_secret_value() if password else None, "FIRST_SUPERUSER_PASSWORD"),
@@ -140,6 +172,20 @@ def doctor() -> None:
         if finding.advice:
             click.echo(f"{'':<27} {finding.advice}")
     sys.exit(1 if any(finding.level is Level.PROBLEM for finding in findings) else 0)
+
+
+@main.command()
+@click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
+@explains_errors
+def prune(dry_run: bool) -> None:
+    """Remove old partitions, runs, events, histories and files, as the nightly job does."""
+    from pipeline3d.installation import prepare_worker
+    from pipeline3d.pruning_command import prune as prune_installation
+    from pipeline3d.settings import load_settings
+
+    click.echo("would be removed:" if dry_run else "removed:")
+    for line in prune_installation(prepare_worker(load_settings()), dry_run=dry_run):
+        click.echo(line)
 
 
 @main.command("env-example")

@@ -8,11 +8,16 @@ from __future__ import annotations
 import dagster as dg
 
 from pipeline3d.defs.assets.models import MODEL_ASSETS
-from pipeline3d.defs.jobs import image_to_3d
-from pipeline3d.defs.sensors.dispatch import build_dispatch_sensor
+from pipeline3d.defs.assets.probe import PROBE_ASSETS
+from pipeline3d.defs.jobs import REQUEST_JOBS
+from pipeline3d.defs.pruning import build_prune_job, build_prune_schedule
+from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
+from pipeline3d.pruning_command import retention_of
+from pipeline3d.requests.admission import Admission
 from pipeline3d.settings import Settings, load_settings
 from resources.artifact_io_manager import ArtifactIOManager
+from resources.housekeeping import Housekeeping
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
 from resources.preview_links import PreviewLinks
@@ -34,22 +39,37 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "jobs_database": jobs_database,
         "object_store": object_store,
         "request_run": RequestRun(
-            jobs_database=jobs_database, scratch_dir=str(settings.data_dir / "scratch")
+            jobs_database=jobs_database,
+            scratch_dir=str(settings.data_dir / "scratch"),
+            interrupts=settings.pipeline3d_worker_id is not None,
         ),
         "preview_links": PreviewLinks(
             api_url=settings.api_url or "", signing_key=dg.EnvVar("LINK_SIGNING_KEY")
         ),
         "artifacts": ArtifactIOManager(object_store=object_store, jobs_database=jobs_database),
+        "housekeeping": Housekeeping(jobs_database=jobs_database, object_store=object_store),
     }
+
+
+def build_admission(settings: Settings) -> Admission:
+    """How much is on its way to the workers at a time."""
+    return Admission(
+        silent_after_s=settings.silent_after_s, jobs_per_user=settings.pipeline3d_max_jobs_per_user or None
+    )
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Everything that Dagster runs and shows."""
+    keep = retention_of(settings)
+    prune = build_prune_job(keep)
     return dg.Definitions(
-        assets=list(MODEL_ASSETS),
-        jobs=[image_to_3d],
+        assets=[*MODEL_ASSETS, *PROBE_ASSETS],
+        jobs=[*REQUEST_JOBS, prune],
+        schedules=[build_prune_schedule(prune, keep, settings.pipeline3d_prune_schedule)],
         sensors=[
-            build_dispatch_sensor(settings.lease_s, verbose=settings.log_level == "DEBUG"),
+            *build_dispatch_sensors(
+                settings.lease_s, build_admission(settings), verbose=settings.log_level == "DEBUG"
+            ),
             build_reconcile_sensor(settings.lease_s, settings.silent_after_s),
         ],
         resources=build_resources(settings),

@@ -5,6 +5,7 @@ Every command begins here. The result is one complete `Settings` and the environ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,20 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from pipeline3d.errors import SettingsError
-from pipeline3d.local.environment import build_environment, plan_embedded_servers, plan_wanted_ports
+from pipeline3d.local.environment import (
+    build_environment,
+    complete_environment,
+    plan_embedded_servers,
+    plan_wanted_ports,
+)
 from pipeline3d.local.state import LocalState, load_or_create_state, load_state
 from pipeline3d.settings import Settings, load_settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """Where `dagster.yaml` and `workspace.yaml` are."""
 CATALOGUE = CHECKOUT / "resources" / "catalogue.json"
+SHARED_VALUES = ("API_URL", "LINK_SIGNING_KEY", "MINIO_BUCKET")
+"""What a worker on another host needs beside the addresses; kept in the jobs database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +63,44 @@ def prepare_installation(configured: Settings) -> Installation:
     return _complete(configured, state)
 
 
+def prepare_worker(configured: Settings) -> dict[str, str]:
+    """The environment of a worker on this host. Raises SettingsError where an address is missing.
+
+    Beside an installation that was started here it is that installation's. On another host the addresses come
+    from the environment, and what the hosts must agree on comes from the database.
+    """
+    from pipeline3d.database.engines import create_sync_engine
+    from pipeline3d.requests.installation_values import read_installation_values
+
+    installation = _complete(configured, load_state(configured.data_dir))
+    environment = dict(installation.environment)
+    for variable in ("DATABASE_URL", "DAGSTER_PG_URL", "MINIO_ENDPOINT"):
+        require(environment.get(variable), variable)
+    home = configured.data_dir / "dagster"
+    link_dagster_yaml(home)
+    engine = create_sync_engine(environment["DATABASE_URL"])
+    shared = read_installation_values(engine)
+    engine.dispose()
+    return complete_environment(
+        {
+            **shared,
+            "DAGSTER_HOME": str(home),
+            "PIPELINE3D_DATA_DIR": str(configured.data_dir),
+            "PIPELINE3D_COMPUTE_LOGS_DIR": str(configured.data_dir / "compute_logs"),
+            **environment,
+        }
+    )
+
+
 def link_dagster_yaml(dagster_home: Path) -> None:
     """Make the checkout's `dagster.yaml` the one in use; Dagster leaves folders of its own beside it."""
     dagster_home.mkdir(mode=0o700, parents=True, exist_ok=True)
     link = dagster_home / "dagster.yaml"
-    link.unlink(missing_ok=True)
-    link.symlink_to(CHECKOUT / "dagster.yaml")
+    # Replaced as a whole: a worker that starts beside a running installation must not pull it away.
+    fresh = dagster_home / f".dagster.yaml.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(CHECKOUT / "dagster.yaml")
+    fresh.replace(link)
 
 
 def _complete(configured: Settings, state: LocalState | None) -> Installation:

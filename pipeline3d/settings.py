@@ -100,8 +100,15 @@ class Settings(BaseSettings):
     # --- Broker
     redis_url: str | None = _variable(
         None,
-        "Redis or Valkey. Checked by `pipeline3d doctor`; requests do not need one in this version.",
+        "Redis or Valkey as the broker that wakes workers. Unset: Postgres does it. "
+        "Recommended from the second host on.",
         "redis://127.0.0.1:6379/0",
+        section="Broker",
+    )
+    broker_url: str | None = _variable(
+        None,
+        "Any other broker that Celery knows, such as RabbitMQ. Wins over REDIS_URL.",
+        "amqp://pipeline3d:secret@rabbitmq.example.com:5672//",
         section="Broker",
     )
 
@@ -195,6 +202,74 @@ class Settings(BaseSettings):
         ge=5,
     )
 
+    pipeline3d_max_concurrent_runs: int = _variable(
+        50,
+        "Runs that Dagster lets begin at a time over all hosts: a guard, well above the places that the "
+        "workers have; 0 pauses, -1 is no limit.",
+        "50",
+        section="Orchestration",
+        ge=-1,
+    )
+    pipeline3d_max_jobs_per_user: int = _variable(
+        0,
+        "Requests of one user in work at a time, where the user has no limit of their own; 0 is no limit. "
+        "Users take turns in any case.",
+        "4",
+        section="Orchestration",
+        ge=0,
+    )
+    pipeline3d_worker_queues: Annotated[list[str], NoDecode] = _variable(
+        ["cpu"], "Queues that the worker of `pipeline3d up` serves.", "cpu,gpu", section="Orchestration"
+    )
+    pipeline3d_worker_concurrency: int = _variable(
+        2, "Runs at a time in the worker of `pipeline3d up`.", "2", section="Orchestration", ge=1, le=256
+    )
+    pipeline3d_worker_id: str | None = _variable(
+        None, "Set by a worker for its processes; not for people.", "gpu-1-0a1b2c3d", section="Orchestration"
+    )
+
+    # --- Housekeeping
+    pipeline3d_prune_schedule: str = _variable(
+        "30 3 * * *",
+        "When the nightly prune starts: five fields as in cron, in UTC.",
+        "30 3 * * *",
+        section="Housekeeping",
+    )
+    pipeline3d_keep_partitions_days: int = _variable(
+        30,
+        "Days that a finished request stays a partition in Dagster, with its runs. Its row and files stay.",
+        "30",
+        section="Housekeeping",
+        ge=1,
+    )
+    pipeline3d_max_live_partitions: int = _variable(
+        10_000,
+        "Partitions that a family may have after a prune, the newest; Dagster's pages slow down with more.",
+        "10000",
+        section="Housekeeping",
+        ge=1,
+    )
+    pipeline3d_keep_failed_runs_days: int = _variable(
+        90, "Days that a failed run stays in Dagster.", "90", section="Housekeeping", ge=1
+    )
+    pipeline3d_keep_run_logs_days: int = _variable(
+        14,
+        "Days that Dagster keeps the log lines of a run; what it says of assets stays with the run.",
+        "14",
+        section="Housekeeping",
+        ge=2,
+    )
+    pipeline3d_keep_history_days: int = _variable(
+        90,
+        "Days that a finished request keeps its history of events. Its row stays.",
+        "90",
+        section="Housekeeping",
+        ge=1,
+    )
+    pipeline3d_keep_unused_uploads_days: int = _variable(
+        2, "Days that an upload waits for a request that uses it.", "2", section="Housekeeping", ge=1
+    )
+
     # --- Models
     use_gpu: bool = _variable(False, "Let models use a GPU where there is one.", "false", section="Models")
     sf3d_python_path: Path | None = _variable(
@@ -253,12 +328,25 @@ class Settings(BaseSettings):
             raise ValueError("it is not an http or https address")
         return value.rstrip("/")
 
+    @field_validator("pipeline3d_prune_schedule")
+    @classmethod
+    def _has_five_fields(cls, value: str) -> str:
+        if not re.fullmatch(r"[\d*/,-]+( +[\dA-Za-z*/,-]+){4}", value.strip()):
+            raise ValueError("it is not five fields as in cron")
+        return value.strip()
+
     @field_validator("minio_bucket")
     @classmethod
     def _is_a_bucket_name(cls, value: str) -> str:
         if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
             raise ValueError("bucket names are 3 to 63 lower-case letters, digits, dots and dashes")
         return value
+
+    @field_validator("pipeline3d_worker_queues", mode="before")
+    @classmethod
+    def _split_queues(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        return [str(name).strip() for name in names if str(name).strip()]
 
     @field_validator("backend_cors_origins", mode="before")
     @classmethod

@@ -142,3 +142,5 @@ class JobInput:
     prompt: str | None
     params: dict[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
+    run_id: str | None = None
+    """The run that owns the request, or owned it last."""

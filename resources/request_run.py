@@ -7,6 +7,8 @@ attempt: the jobs table decides what it may do.
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +17,14 @@ from uuid import UUID
 import dagster as dg
 
 from pipeline3d.errors import LeaseLost, Pipeline3dError
-from pipeline3d.values import FailureReport
+from pipeline3d.values import STAGES_BY_KIND, FailureReport
 from resources.jobs_database import JobsDatabase
 from resources.run_guard import RunGuard, enter_guard, guard_of, leave_guard
 
 ATTEMPT_TAG = "pipeline3d/attempt"
 PARTITION_TAG = "dagster/partition"
-DELIVERY = dg.AssetKey("delivery")
+DELIVERIES = frozenset(stages[-1] for stages in STAGES_BY_KIND.values())
+"""The stages with which a request can end."""
 INTERNAL_ERROR = "internal_error"
 
 logger = logging.getLogger("pipeline3d.runs")
@@ -33,6 +36,8 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
     jobs_database: JobsDatabase
     scratch_dir: str
     heartbeat_s: float = 5.0
+    interrupts: bool = False
+    """Whether this process belongs to a worker, so that a step whose request was lost may be interrupted."""
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Take the request over before the first step. Raises LeaseLost when somebody else has it."""
@@ -51,6 +56,7 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
                 delivers=run_delivers(run),
                 scratch_root=Path(self.scratch_dir),
                 heartbeat_s=self.heartbeat_s,
+                on_lost=interrupt_step if self.interrupts else None,
             ),
         )
 
@@ -75,11 +81,17 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
             guard_of(run_id).fail(report)
 
 
+def interrupt_step() -> None:
+    """End the step of this process at once: Dagster raises the signal in it."""
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def run_delivers(run: dg.DagsterRun) -> bool:
     """Whether the run goes through to the delivery, so that the request can end with it."""
     # No selection (None or empty, by the way the run was made) is everything.
-    selected = not run.asset_selection or DELIVERY in run.asset_selection
-    return selected and (not run.step_keys_to_execute or "delivery" in run.step_keys_to_execute)
+    names = {key.path[-1] for key in run.asset_selection or ()}
+    steps = set(run.step_keys_to_execute or ())
+    return all(not chosen or not chosen.isdisjoint(DELIVERIES) for chosen in (names, steps))
 
 
 def explain_failure(error: BaseException | None, stage: str) -> FailureReport:

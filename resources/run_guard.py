@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -37,10 +37,12 @@ class RunGuard:
         delivers: bool,
         scratch_root: Path,
         heartbeat_s: float,
+        on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._ledger = ledger
         self._run_id = run_id
         self._heartbeat_s = heartbeat_s
+        self._on_lost = on_lost
         self._stopped = threading.Event()
         self._lost = threading.Event()
         self.seconds: dict[str, float] = {}
@@ -101,6 +103,8 @@ class RunGuard:
             try:
                 if not self._ledger.heartbeat(self.job.job_id, self._run_id):
                     self._lost.set()
+                    if self._on_lost is not None:
+                        self._on_lost()
                     return
             except Pipeline3dError:
                 # The database is away: go on working; the reconciler decides when it is back.

@@ -37,15 +37,8 @@ PAGE_RUNS = 500
 DISPOSABLE_EVENTS = tuple(
     event.value
     for event in (
-        DagsterEventType.STEP_INPUT,
-        DagsterEventType.STEP_OUTPUT,
-        DagsterEventType.STEP_START,
-        DagsterEventType.STEP_SUCCESS,
-        DagsterEventType.STEP_SKIPPED,
         DagsterEventType.STEP_WORKER_STARTING,
         DagsterEventType.STEP_WORKER_STARTED,
-        DagsterEventType.STEP_UP_FOR_RETRY,
-        DagsterEventType.STEP_RESTARTED,
         DagsterEventType.STEP_EXPECTATION_RESULT,
         DagsterEventType.RESOURCE_INIT_STARTED,
         DagsterEventType.RESOURCE_INIT_SUCCESS,
@@ -58,8 +51,8 @@ DISPOSABLE_EVENTS = tuple(
         DagsterEventType.HOOK_SKIPPED,
     )
 )
-"""Events that tell how a run went and that nothing is computed from later. Everything about assets and checks
-stays, and so do the beginning, the end and the failures of runs, which sensors and the run's page go by."""
+"""Events that say how a run went and that nothing is computed from later. Everything about assets and checks
+stays, and so do the beginnings and ends of runs and steps, which sensors, retries and pages go by."""
 
 
 class RunHistory:

@@ -10,7 +10,9 @@ import dagster as dg
 from pipeline3d.values import Family
 
 MODEL_REQUESTS = dg.DynamicPartitionsDefinition(name=Family.MODEL_REQUESTS.value)
+PROBE_REQUESTS = dg.DynamicPartitionsDefinition(name=Family.PROBE_REQUESTS.value)
 
 PARTITIONS_BY_FAMILY: dict[Family, dg.DynamicPartitionsDefinition] = {
     Family.MODEL_REQUESTS: MODEL_REQUESTS,
+    Family.PROBE_REQUESTS: PROBE_REQUESTS,
 }

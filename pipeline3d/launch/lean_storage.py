@@ -9,12 +9,14 @@ connections.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dagster import EventLogEntry
-from dagster._core.storage.event_log import SqlEventLogStorage
+from dagster import _check as check
+from dagster._core.storage.event_log import AssetKeyTable, SqlEventLogStorage
 from dagster_postgres import PostgresEventLogStorage, PostgresRunStorage, PostgresScheduleStorage
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 PARTITION_TRUSTED_S = 10.0
 """So long a partition is taken to exist after it was seen. One run of three assets asks ten times."""
@@ -22,11 +24,6 @@ MOST_PARTITIONS_REMEMBERED = 1000
 
 _known_facts: set[tuple[str, str]] = set()
 """What a database is known to have, for all storages of the process: Dagster makes new ones all the time."""
-
-
-def forget_facts() -> None:
-    """For a database whose tables are dropped and made again under the same address."""
-    _known_facts.clear()
 
 
 class _RemembersSchema:
@@ -78,6 +75,38 @@ class LeanEventLogStorage(_RemembersSchema, PostgresEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """As for any SQL database: the event and what follows from it, without NOTIFY."""
         SqlEventLogStorage.store_event(self, event)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """What a new run plans to make in two statements; other events as Dagster does.
+
+        Dagster hands over batches only where DAGSTER_EVENT_BATCH_SIZE is set.
+        """
+        planned = [event for event in events if event.get_dagster_event().is_asset_materialization_planned]
+        others = [event for event in events if not event.get_dagster_event().is_asset_materialization_planned]
+        if planned:
+            self._store_planned(planned)
+        if others:
+            super().store_event_batch(others)
+
+    def _store_planned(self, events: Sequence[EventLogEntry]) -> None:
+        row_by_asset = {}
+        for event in events:
+            asset_key = check.not_none(event.get_dagster_event().asset_key).to_string()
+            # The event's own id is for materializations only.
+            values = self._get_asset_entry_values(event, 0, has_asset_key_index_cols=True)
+            row_by_asset[asset_key] = {"asset_key": asset_key, **values}
+        # Always in the same order: two runs that start at once wait for each other and never in a circle.
+        upsert = insert(AssetKeyTable).values([row_by_asset[key] for key in sorted(row_by_asset)])
+        upsert = upsert.on_conflict_do_update(
+            index_elements=[AssetKeyTable.c.asset_key],
+            set_={
+                "last_run_id": upsert.excluded.last_run_id,
+                "last_materialization_timestamp": upsert.excluded.last_materialization_timestamp,
+            },
+        )
+        with self.index_transaction() as connection:
+            connection.execute(self.prepare_insert_event_batch(events))
+            connection.execute(upsert)
 
     def has_table(self, table_name: str) -> bool:
         """Asked before anything that later versions of Dagster brought."""

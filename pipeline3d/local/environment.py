@@ -62,7 +62,26 @@ def build_environment(
             "MINIO_SECRET_KEY": state.object_store_secret_key,
             "MINIO_SECURE": "false",
         }
-    return {**environment, **_keep_what_counts(configured, embedded)}
+    return complete_environment({**environment, **_keep_what_counts(configured, embedded)})
+
+
+def complete_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What follows from the other variables: the broker in use, and what `dagster.yaml` cannot do without."""
+    broker = environment.get("BROKER_URL") or environment.get("REDIS_URL")
+    return {
+        "PIPELINE3D_MAX_CONCURRENT_RUNS": "50",
+        "SILENT_AFTER_S": "60",
+        "MINIO_BUCKET": "pipeline3d",
+        "MINIO_SECURE": "false",
+        **environment,
+        "BROKER_URL": broker or postgres_as_broker(environment["DATABASE_URL"]),
+    }
+
+
+def postgres_as_broker(database_url: str) -> str:
+    """The jobs database in the broker's spelling."""
+    _, _, rest = database_url.partition("://")
+    return f"sqla+postgresql+psycopg://{rest}"
 
 
 def _keep_what_counts(configured: Mapping[str, str], embedded: frozenset[str]) -> dict[str, str]:

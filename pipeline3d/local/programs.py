@@ -19,7 +19,7 @@ from pipeline3d.local.supervision import Program
 
 # A stop takes at most the sum over the three levels, which must stay under ten seconds.
 _SERVER_STOP_S = 3
-_DAEMON = [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"]
+_DAEMON = [sys.executable, "-m", "pipeline3d.launch.daemon", "--workspace", "workspace.yaml"]
 _SERVICE_STOP_S = 3
 
 
@@ -88,6 +88,7 @@ def plan_services(
         _plan_api(environment, checkout, host),
         _plan_code_server(environment, checkout, after),
         _plan_daemon(environment, checkout, since),
+        _plan_worker(environment, checkout, since),
         _plan_webserver(environment, checkout, host),
     ]
 
@@ -152,6 +153,24 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime
             psql=str(postgres.find_binaries() / "psql"),
         ),
         after=("migrate", "code-server"),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
+
+
+def _plan_worker(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+    return Program(
+        name="worker",
+        # What it serves is configured (PIPELINE3D_WORKER_QUEUES, PIPELINE3D_WORKER_CONCURRENCY).
+        command=[sys.executable, "-m", "pipeline3d.cli", "worker", "--grace", str(_SERVICE_STOP_S - 2)],
+        environment=environment,
+        directory=checkout,
+        # It registers when its processes are there and take runs.
+        ready=SqlProbe(
+            url=environment["DATABASE_URL"],
+            question=f"SELECT count(*) > 0 FROM workers WHERE started_at > '{since.astimezone(UTC).isoformat()}'",
+            psql=str(postgres.find_binaries() / "psql"),
+        ),
+        after=("migrate",),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 

@@ -62,6 +62,7 @@ class JobLedger:
     def __init__(self, engine: Engine) -> None:
         # Every method is one statement, which is a transaction by itself: no BEGIN and COMMIT to wait for.
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._in_transaction = engine.execution_options(isolation_level="READ COMMITTED")
 
     # -- for the dispatcher
 
@@ -77,7 +78,7 @@ class JobLedger:
         Without an admission all that wait may start; a pause and a user's own limit hold always.
         """
         statement = claiming.claim_queued(None if kinds is None else tuple(kinds), admission)
-        with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        with self._in_transaction.begin() as connection:
             connection.execute(claiming.lock_claims())
             rows = connection.execute(statement, {"at_most": limit, "lease_s": lease_s}).all()
         return [_claim(row) for row in sorted(rows, key=_order_of_claims)]
@@ -91,7 +92,7 @@ class JobLedger:
         """
         look = claiming.look_ahead(None if kinds is None else tuple(kinds), admission)
         give_up_at = monotonic() + timeout_s
-        with listening(self._engine, QUEUE_CHANNEL) as listener:
+        with listening(self._engine, QUEUE_CHANNEL) as listener, claiming.planned_once(listener.connection):
             while True:
                 found = listener.connection.execute(look, {"at_most": claiming.MOST_LOOKED_AT}).one()
                 left_s = give_up_at - monotonic()

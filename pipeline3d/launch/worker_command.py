@@ -1,0 +1,82 @@
+"""`pipeline3d worker`: puts a warden together for this host.
+
+A host needs the code and the addresses of the installation (database, Dagster's database, object store and,
+where there is one, the broker); everything else it learns from the database.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.launch.celery_app import build_app, plan_result_backend, publish
+from pipeline3d.launch.warden import Warden
+from pipeline3d.launch.worker_app import LOG_FORMAT
+from pipeline3d.local.parentage import environment_for_child
+from pipeline3d.requests.fleet import Fleet, WorkerFacts
+from pipeline3d.requests.ledger import JobLedger
+
+
+def serve(
+    environment: Mapping[str, str],
+    *,
+    queues: Sequence[str],
+    concurrency: int,
+    gpu: str | None,
+    data_directory: Path,
+    shutdown_grace_s: float,
+) -> None:
+    """Serve the queues in this process until it is told to stop. `environment` is complete."""
+    os.environ.update(environment)
+    logging.basicConfig(format=LOG_FORMAT, level=environment.get("LOG_LEVEL", "INFO"))
+    logging.getLogger("kombu").setLevel(logging.WARNING)
+    database_url, broker_url = environment["DATABASE_URL"], environment["BROKER_URL"]
+    host = socket.gethostname()
+    facts = WorkerFacts(
+        id=f"{host}-{uuid4().hex[:8]}",
+        host=host,
+        pid=os.getpid(),
+        queues=tuple(queues),
+        concurrency=concurrency,
+        gpu=gpu,
+    )
+    app = build_app(broker_url, plan_result_backend(broker_url, database_url))
+    engine = create_sync_engine(database_url)
+    run_folder = data_directory / "workers"
+    run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ready_file = run_folder / f"{facts.id}.ready"
+    warden = Warden(
+        facts,
+        fleet=Fleet(engine),
+        ledger=JobLedger(engine),
+        start_worker=lambda ready: start_celery(facts, environment, ready),
+        publish=lambda run_id, queue: publish(app, run_id, queue),
+        scratch=data_directory / "scratch",
+        ready_file=ready_file,
+        shutdown_grace_s=shutdown_grace_s,
+    )
+    try:
+        warden.run()
+    finally:
+        ready_file.unlink(missing_ok=True)
+
+
+def start_celery(
+    facts: WorkerFacts, environment: Mapping[str, str], ready_file: Path
+) -> subprocess.Popen[bytes]:
+    """Begin the Celery process of a worker. It sees the one GPU that the worker was given, or all."""
+    command = [sys.executable, "-m", "pipeline3d.launch.worker_app", "--worker-id", facts.id]
+    command += ["--queues", ",".join(facts.queues), "--concurrency", str(facts.concurrency)]
+    command += ["--ready-file", str(ready_file)]
+    child = environment_for_child({**os.environ, **environment, "PIPELINE3D_WORKER_ID": facts.id})
+    if facts.gpu is not None:
+        child["CUDA_VISIBLE_DEVICES"] = facts.gpu
+    # A session of its own: Ctrl-C in a terminal is the warden's, who ends the runs in order.
+    return subprocess.Popen(command, env=child, stdin=subprocess.DEVNULL, start_new_session=True)
