@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -21,7 +20,7 @@ from dagster import DagsterInstance
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._daemon.controller import create_daemon_of_type, daemon_controller_from_instance
-from dagster._daemon.daemon import DagsterDaemon, DaemonIterator, SensorDaemon
+from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers

@@ -1,6 +1,6 @@
 """The Celery process of a worker: `python -m pipeline3d.launch.worker_app --queues cpu --concurrency 2`.
 
-Started by the warden (`pipeline3d.launch.warden`), never by hand. The definitions are imported once, here; the
+Started by the warden, never by hand. The definitions are imported once, here; the
 processes that execute runs are forked from this one and so have them at once. Connections are made after the
 fork, by each process for itself.
 """

@@ -1,120 +1,18 @@
-"""The whole installation, started once for all end-to-end tests as a person starts it: `pipeline3d up`."""
+"""The whole installation, started once for all end-to-end tests."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
-import httpx
-import psutil
 import pytest
 
 from pipeline3d.client import Pipeline3dClient
-from pipeline3d.local.data_lock import read_holder
-from pipeline3d.local.state import load_state
-from pipeline3d.settings import Settings
-from pipeline3d_tests.servers import wait_until
-
-START_DEADLINE_S = 90.0
-CHECKOUT = Path(__file__).parents[2]
-
-
-@dataclass
-class Installation:
-    """A running `pipeline3d up` on its own data folder."""
-
-    data: Path
-    process: subprocess.Popen[bytes] | None = None
-    log: Path = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.log = self.data.with_suffix(".log")
-
-    def environment(self) -> dict[str, str]:
-        """This process's own, without what somebody configured, with short patience for lost workers."""
-        ours = {name.upper() for name in Settings.model_fields}
-        clean = {name: value for name, value in os.environ.items() if name not in ours}
-        return {**clean, "PIPELINE3D_DATA_DIR": str(self.data), "SILENT_AFTER_S": "8", "LEASE_S": "8"}
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "pipeline3d.cli", "up"],
-                cwd=CHECKOUT,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
-        wait_until(self._is_up, what=f"pipeline3d up; see {self.log}", deadline_s=START_DEADLINE_S)
-
-    def _is_up(self) -> bool:
-        assert self.process is not None
-        assert self.process.poll() is None, self.log.read_text()[-3000:]
-        holder = read_holder(self.data)
-        return holder.get("pid") == self.process.pid and bool(holder.get("addresses"))
-
-    def stop(self) -> int:
-        """As Ctrl-C does it."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=20)
-
-    @property
-    def address(self) -> str:
-        return read_holder(self.data)["addresses"]["API"]
-
-    @property
-    def dagster_address(self) -> str:
-        return read_holder(self.data)["addresses"]["Dagster"]
-
-    def client(self) -> Pipeline3dClient:
-        state = load_state(self.data)
-        assert state is not None
-        client = Pipeline3dClient(self.address)
-        client.login("admin", state.superuser_password)
-        return client
-
-    def graphql(self, query: str, **variables):
-        """Ask Dagster; an earlier test may have killed its webserver, which is then on its way back."""
-        answers: list[httpx.Response] = []
-
-        def it_answers() -> bool:
-            with suppress(httpx.HTTPError):
-                body = {"query": query, "variables": variables}
-                answers.append(httpx.post(f"{self.dagster_address}/graphql", json=body, timeout=30))
-            return bool(answers)
-
-        wait_until(it_answers, what="an answer of Dagster", deadline_s=60)
-        return answers[0].json()["data"]
-
-    def processes(self) -> list[psutil.Process]:
-        """Every process that carries the stack's mark, wherever it hangs in the process tree."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("PIPELINE3D_STACK") == str(self.data):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def pid_of(self, program: str) -> int:
-        return json.loads((self.data / "run" / f"{program}.begun.json").read_text())["pid"]
+from pipeline3d_tests.installation import Installation
 
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory) -> Iterator[Installation]:
-    running = Installation(tmp_path_factory.mktemp("installation") / "data")
-    running.start()
-    yield running
-    if running.process is not None and running.process.poll() is None:
-        running.stop()
+    data = tmp_path_factory.mktemp("installation") / "data"
+    with Installation.running(data, SILENT_AFTER_S="8", LEASE_S="8") as running:
+        yield running
 
 
 @pytest.fixture
