@@ -5,6 +5,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
+import psutil
 import psycopg
 import pytest
 import sqlalchemy.exc
@@ -22,7 +23,7 @@ from pipeline3d_tests.integration.launch.dagster_fixtures import (
     execute,
     write_home,
 )
-from pipeline3d_tests.servers import PostgresServer
+from pipeline3d_tests.servers import PostgresServer, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -262,9 +263,16 @@ def test_a_killed_postgres_costs_no_statement_once_it_is_back(mortal_server):
     assert backend_of(storage) != before
 
 
+def kill(server, storage):
+    """Kill the server, and wait until the process behind the storage's connection knows it."""
+    backend = backend_of(storage)
+    server.server.kill()
+    wait_until(lambda: not psutil.pid_exists(backend), what="the server process ended with its parent")
+
+
 def test_a_statement_waits_for_a_postgres_that_restarts(mortal_server):
     storage = PooledPostgresStorage(mortal_server.url("dagster"), pool=PoolSettings(), connect_patience_s=30)
-    mortal_server.server.kill()
+    kill(mortal_server, storage)
     with ThreadPoolExecutor(1) as threads:
         asked = threads.submit(storage.run_storage.get_runs_count)
         mortal_server.start()
@@ -273,7 +281,7 @@ def test_a_statement_waits_for_a_postgres_that_restarts(mortal_server):
 
 def test_a_postgres_that_stays_away_is_given_up(mortal_server):
     storage = PooledPostgresStorage(mortal_server.url("dagster"), pool=PoolSettings(), connect_patience_s=1)
-    mortal_server.server.kill()
+    kill(mortal_server, storage)
     began = time.monotonic()
     with pytest.raises(sqlalchemy.exc.OperationalError):
         storage.run_storage.get_runs_count()
