@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from pipeline3d.database.tables import jobs, launched_runs
 from pipeline3d.requests.fleet import WORKERS_CHANNEL
 from pipeline3d.requests.history import build_change, with_event
-from pipeline3d.requests.leases import seconds_from_now
+from pipeline3d.requests.leases import IS_QUEUED, seconds_from_now
 from pipeline3d.requests.states import states_before
 from pipeline3d.values import EventType, FailureReport, JobState, Progress
 
@@ -195,7 +195,7 @@ def expire_overdue() -> Select[Any]:
     """End the queued requests whose deadline has passed."""
     overdue = (
         update(jobs)
-        .where(jobs.c.state == JobState.QUEUED, jobs.c.deadline <= func.now())
+        .where(IS_QUEUED, jobs.c.deadline <= func.now())
         .values(state=JobState.EXPIRED, completed_at=func.now(), **UNLEASED)
     )
     return build_change(overdue, {"event": "expired"}, event_type=EventType.WARNING, makes_room=True)

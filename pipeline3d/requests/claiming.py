@@ -7,11 +7,15 @@ number of requests is bound as `at_most`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Float,
     Select,
     any_,
@@ -36,6 +40,10 @@ CLAIM_LOCK = 0x7033_6474
 LONGEST_PAUSE_MS = 5000
 """A dispatcher that dies between the two statements holds the others up for this long."""
 
+# Planning these statements takes several times as long as running them, and no value would change the plan.
+PLANNED_ONCE = ("plan_cache_mode", "force_generic_plan")
+PLANNED_AS_USUAL = ("plan_cache_mode", "auto")
+
 MOST_LOOKED_AT = 100
 """Waiting requests that are looked at to tell whether a claim is worth while."""
 
@@ -45,7 +53,19 @@ def lock_claims() -> Select[Any]:
     return select(
         func.pg_advisory_xact_lock(CLAIM_LOCK),
         func.set_config("idle_in_transaction_session_timeout", str(LONGEST_PAUSE_MS), True),
+        func.set_config(*PLANNED_ONCE, True),
     )
+
+
+@contextmanager
+def planned_once(connection: Connection) -> Iterator[None]:
+    """Within the block, the connection plans a prepared statement once for all."""
+    connection.execute(select(func.set_config(*PLANNED_ONCE, False)))
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            connection.execute(select(func.set_config(*PLANNED_AS_USUAL, False)))
 
 
 @lru_cache(maxsize=16)
@@ -59,18 +79,17 @@ def claim_queued(kinds: tuple[Kind, ...] | None = None, admission: Admission | N
         .limit(AT_MOST)
         .cte("picked")
     )
-    # An array, not a join: however wrong the estimate of its length, each row is found by its key.
-    ids = func.array(select(picked.c.id).scalar_subquery())
     locked = (
-        select(jobs.c.id, jobs.c.leased_at)
+        select(jobs.c.id)
         # asked again of the row as it is now: whoever was quicker has leased or ended it
-        .where(jobs.c.id == any_(ids), claimable())
+        .where(_is_among(picked.c.id), claimable())
         .with_for_update(skip_locked=True)
         .cte("locked")
     )
+    turn = select(picked.c.turn).where(picked.c.id == jobs.c.id).scalar_subquery()
     claimed = (
         update(jobs)
-        .where(jobs.c.id == locked.c.id, models.c.id == jobs.c.model_id, picked.c.id == locked.c.id)
+        .where(_is_among(locked.c.id), models.c.id == jobs.c.model_id)
         .values(
             # kept from the first lease of the attempt, see `list_undispatched`
             leased_at=func.coalesce(jobs.c.leased_at, func.now()),
@@ -80,8 +99,8 @@ def claim_queued(kinds: tuple[Kind, ...] | None = None, admission: Admission | N
         .returning(
             *claim_columns(),
             *(jobs.c[name] for name in ("state", "created_at")),
-            picked.c.turn,
-            locked.c.leased_at.label("held_before"),
+            turn.label("turn"),
+            (jobs.c.leased_at == func.now()).label("is_new"),
         )
         .cte("claimed")
     )
@@ -89,7 +108,7 @@ def claim_queued(kinds: tuple[Kind, ...] | None = None, admission: Admission | N
         claimed,
         literal({"event": "dispatched"}, JSONB),
         # a lease that is taken again is nothing new
-        where=claimed.c.held_before.is_(None),
+        where=claimed.c.is_new,
         # the row stays QUEUED: telling the dispatcher of its own claim would wake it for ever
         wakes_dispatcher=False,
     )
@@ -112,6 +131,11 @@ def look_ahead(kinds: tuple[Kind, ...] | None = None, admission: Admission | Non
     worth = or_(of_queue.c.waiting <= of_queue.c.room, 2 * of_queue.c.room >= of_queue.c.depth)
     ready = select(func.coalesce(func.bool_or(worth), False)).select_from(of_queue).scalar_subquery()
     return select(ready.label("ready"), _seconds_until_next_moment().label("seconds"))
+
+
+def _is_among(ids: ColumnElement[UUID]) -> ColumnElement[bool]:
+    """An array, not a join: however wrong the estimate of its length, each row is found by its key."""
+    return jobs.c.id == any_(func.array(select(ids).scalar_subquery()))
 
 
 def _seconds_until_next_moment() -> ColumnElement[Any]:

@@ -60,6 +60,7 @@ def list_undispatched(leased_longer_than_s: float) -> Select[Any]:
         .join(models, models.c.id == jobs.c.model_id)
         .where(
             IS_QUEUED,
+            jobs.c.lease_until.is_not(None),  # so that the index of dispatched ones is used
             jobs.c.leased_at <= func.now() - make_seconds(leased_longer_than_s),
         )
         .order_by(jobs.c.leased_at)

@@ -16,13 +16,16 @@ from sqlalchemy import (
     CTE,
     BindParameter,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
+    and_,
     bindparam,
     cast,
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     true,
@@ -38,6 +41,11 @@ from pipeline3d.values import Kind
 EVERY_QUEUE = "*"
 """Stands for all queues in a pause."""
 
+ONE = literal_column("1", Integer)
+"""Not bound: the plan of a prepared statement goes by it."""
+
+JOB_COLUMNS = ("id", "priority", "created_at")
+
 AT_MOST: BindParameter[int] = bindparam("at_most", type_=Integer)
 """How many requests somebody wants to know of; more are never looked at."""
 
@@ -51,7 +59,8 @@ def plan_turns(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE
     in_work = list_in_work()
     queues = open_queues(admission, in_work)
     waiting = waiting_users(queues, kinds)
-    candidates = first_of_each_user(waiting, in_work, None if admission is None else admission.jobs_per_user)
+    heads = first_of_each_user(waiting, in_work, None if admission is None else admission.jobs_per_user)
+    candidates = requests_of(next_users(heads))
     by_urgency = (candidates.c.priority.desc(), candidates.c.turn, candidates.c.created_at, candidates.c.id)
     place = func.row_number().over(partition_by=candidates.c.queue, order_by=by_urgency)
     return (
@@ -63,11 +72,8 @@ def plan_turns(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE
 
 def list_in_work() -> CTE:
     """What counts as a user's requests in work: owned by a run, or on the way to one."""
-    running = select(jobs.c.user_id, jobs.c.model_id, literal(False).label("dispatched"))
-    return union_all(
-        running.where(IS_OWNED_BY_RUN),
-        select(jobs.c.user_id, jobs.c.model_id, literal(True)).where(IS_QUEUED, is_dispatched()),
-    ).cte("in_work")
+    job = select(jobs.c.user_id, models.c.queue, IS_QUEUED.label("dispatched")).join(models)
+    return union_all(job.where(IS_OWNED_BY_RUN), job.where(IS_QUEUED, is_dispatched())).cte("in_work")
 
 
 def is_dispatched() -> ColumnElement[bool]:
@@ -104,10 +110,9 @@ def open_queues(admission: Admission | None, in_work: CTE) -> CTE:
         return unlimited.where(~is_paused(models.c.queue)).cte("open_queues")
     slots = count_slots(admission.silent_after_s).cte("slots")
     on_the_way = (
-        select(models.c.queue, func.count().label("requests"))
-        .join(in_work, in_work.c.model_id == models.c.id)
+        select(in_work.c.queue, func.count().label("requests"))
         .where(in_work.c.dispatched)
-        .group_by(models.c.queue)
+        .group_by(in_work.c.queue)
         .cte("on_the_way")
     )
     # the SQL of `Admission.depth`; a test holds the two together
@@ -133,7 +138,7 @@ def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
         .where(asked)
         .cte("open_models")
     )
-    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(jobs.c.user_id).limit(1)
+    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(jobs.c.user_id).limit(ONE)
     first = of_model.where(jobs.c.model_id == open_models.c.model_id).lateral("first_user")
     waiting = (
         select(*open_models.c, first.c.user_id)
@@ -148,35 +153,84 @@ def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
 
 
 def first_of_each_user(waiting: CTE, in_work: CTE, jobs_per_user: int | None) -> CTE:
-    """The first few requests of each user, with their turns, and how many of the user's may start."""
-    busy = select(in_work.c.user_id, func.count().label("jobs")).group_by(in_work.c.user_id).cte("busy")
-    first = (
-        select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
-        .where(claimable(), jobs.c.model_id == waiting.c.model_id, jobs.c.user_id == waiting.c.user_id)
-        .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
-        # one more than may be needed, so that one can tell whether there are more
-        .limit(func.least(AT_MOST, waiting.c.room) + 1)
-        .lateral("first_jobs")
-    )
-    by_age = (first.c.created_at, first.c.id)
-    ahead = func.row_number().over(partition_by=(waiting.c.user_id, first.c.priority), order_by=by_age) - 1
-    number = func.row_number().over(
-        partition_by=waiting.c.user_id, order_by=(first.c.priority.desc(), *by_age)
-    )
-    in_work_already = func.coalesce(busy.c.jobs, 0)
+    """The first request of each user for each model, of users who may have more requests in work."""
+    of_user = count_in_work(in_work, "user_id").cte("of_user")
+    in_queue = count_in_work(in_work, "user_id", "queue").cte("in_queue")
     limit = func.coalesce(users.c.max_concurrent_jobs, literal(jobs_per_user, Integer))
+    may_start = limit - func.coalesce(of_user.c.jobs, 0)
+    head = first_jobs(waiting).limit(ONE).lateral("head")
+    own, order = (waiting.c.queue, waiting.c.user_id), by_priority_and_age(head)
     return (
         select(
-            *(waiting.c[name] for name in ("user_id", "queue", "depth", "room")),
-            *(first.c[name] for name in ("id", "priority", "created_at")),
-            (in_work_already + ahead).label("turn"),
-            number.label("number"),
-            (limit - in_work_already).label("may_start"),
+            *waiting.c,
+            func.coalesce(in_queue.c.jobs, 0).label("in_work"),
+            may_start.label("may_start"),
+            # the user's first request in this queue, whichever model it is for
+            *(
+                func.first_value(head.c[name]).over(partition_by=own, order_by=order).label(name)
+                for name in JOB_COLUMNS
+            ),
         )
         .select_from(waiting)
         .join(users, users.c.id == waiting.c.user_id)
-        .outerjoin(busy, busy.c.user_id == waiting.c.user_id)
-        .join(first, true())
-        .where(or_(limit.is_(None), limit > in_work_already))
+        .outerjoin(of_user, of_user.c.user_id == waiting.c.user_id)
+        .outerjoin(
+            in_queue, and_(in_queue.c.user_id == waiting.c.user_id, in_queue.c.queue == waiting.c.queue)
+        )
+        .join(head, true())
+        .where(or_(may_start.is_(None), may_start > 0))
+        .cte("heads")
+    )
+
+
+def count_in_work(in_work: CTE, *by: str) -> Select[Any]:
+    """How many requests are in work, by these columns."""
+    columns = [in_work.c[name] for name in by]
+    return select(*columns, func.count().label("jobs")).group_by(*columns)
+
+
+def next_users(heads: CTE) -> CTE:
+    """Of each queue the users whose turn is next: as many as there is room, for nobody else is chosen."""
+    by_urgency = (heads.c.priority.desc(), heads.c.in_work, heads.c.created_at, heads.c.id)
+    standing = func.dense_rank().over(partition_by=heads.c.queue, order_by=by_urgency)
+    ranked = select(*heads.c, standing.label("standing")).subquery("ranked")
+    return select(*ranked.c).where(ranked.c.standing <= looked_at(ranked)).cte("next_users")
+
+
+def requests_of(users_and_models: CTE) -> CTE:
+    """The first few requests of these users, with their turns."""
+    of = users_and_models.c
+    first = first_jobs(users_and_models).limit(looked_at(users_and_models)).lateral("first_jobs")
+    ahead = func.row_number().over(
+        partition_by=(of.queue, of.user_id, first.c.priority), order_by=(first.c.created_at, first.c.id)
+    )
+    number = func.row_number().over(partition_by=of.user_id, order_by=by_priority_and_age(first))
+    return (
+        select(
+            *(of[name] for name in ("user_id", "queue", "depth", "room", "may_start")),
+            *(first.c[name] for name in JOB_COLUMNS),
+            (of.in_work + ahead - 1).label("turn"),
+            number.label("number"),
+        )
+        .join_from(users_and_models, first, true())
         .cte("candidates")
     )
+
+
+def first_jobs(of: CTE) -> Select[Any]:
+    """What a user asks of a model and may be leased, in the order in which the user gets it."""
+    return (
+        select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
+        .where(claimable(), jobs.c.model_id == of.c.model_id, jobs.c.user_id == of.c.user_id)
+        .order_by(*by_priority_and_age(jobs))
+    )
+
+
+def by_priority_and_age(job: FromClause) -> tuple[ColumnElement[Any], ...]:
+    """The order of one user's requests."""
+    return (job.c.priority.desc(), job.c.created_at, job.c.id)
+
+
+def looked_at(of: FromClause) -> ColumnElement[int]:
+    """How many are looked at in a queue: one more than can be taken, to tell whether there are more."""
+    return func.least(AT_MOST, of.c.room) + 1

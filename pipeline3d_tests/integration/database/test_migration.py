@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import build_alembic_config, downgrade, migrate, newest_revision
 from pipeline3d.database.tables import jobs, metadata, models
-from pipeline3d.requests import leases, reading
+from pipeline3d.requests import changes, leases, reading
 from pipeline3d.values import JobState
 
 
@@ -96,7 +96,7 @@ def test_a_model_that_jobs_used_cannot_be_removed(rows):
 
 
 def test_what_runs_all_the_time_uses_its_index(rows):
-    """With a long history of finished jobs, neither a claim nor a list may read all of it."""
+    """With a long history and a long queue, neither a claim nor a list nor a look-out may read all of it."""
     rows.run(
         text(
             "INSERT INTO jobs (id, user_id, model_id, kind, family, state, progress_percent, completed_at) "
@@ -104,13 +104,21 @@ def test_what_runs_all_the_time_uses_its_index(rows):
             "'image_to_3d', 'model_requests', 'SUCCEEDED', 100, now() FROM generate_series(1, 5000)"
         )
     )
-    rows.make()
+    rows.run(
+        text(
+            "INSERT INTO jobs (id, user_id, model_id, kind, family) "
+            "SELECT gen_random_uuid(), (SELECT id FROM users WHERE username = 'ada'), 'inflate-v1', "
+            "'image_to_3d', 'model_requests' FROM generate_series(1, 5000)"
+        )
+    )
     rows.run(text("ANALYZE jobs"))
     statements = {
-        "ix_jobs_claim": select(jobs.c.id)
-        .where(leases.claimable())
+        "ix_jobs_turns": select(jobs.c.id)
+        .where(leases.claimable(), jobs.c.model_id == "inflate-v1", jobs.c.user_id == rows.user_id)
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
         .limit(10),
+        "ix_jobs_dispatched": leases.list_undispatched(60),
+        "ix_jobs_deadlines": changes.expire_overdue(),
         "ix_jobs_running_by_heartbeat": reading.list_running(60),
         "ix_jobs_own_newest_first": reading.list_own_jobs(rows.user_id, skip=0, limit=50),
     }
