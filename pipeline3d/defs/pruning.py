@@ -15,7 +15,7 @@ from pipeline3d.values import Family
 from resources.housekeeping import Housekeeping
 
 PARTITION_SETS = tuple(family.value for family in Family)
-LOWEST_PRIORITY = "-1000"
+PRIORITY = "-1000"
 """Below backfills and runs by hand, which are below every request."""
 _DEFAULT = Retention()
 
@@ -59,7 +59,7 @@ def build_prune_job(keep: Retention) -> dg.JobDefinition:
     @dg.job(
         executor_def=dg.in_process_executor,
         config=build_run_config(keep),
-        tags={"dagster/priority": LOWEST_PRIORITY, "dagster-celery/queue": "cpu"},
+        tags={"dagster/priority": PRIORITY, "dagster-celery/queue": "cpu"},
         description="Removes what nobody looks at any more. Killed at any moment, it has lost nothing.",
     )
     def prune() -> None:

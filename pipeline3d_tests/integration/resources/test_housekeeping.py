@@ -1,0 +1,232 @@
+"""The nightly prune on real servers: it removes what it said, no more, and may be killed at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import dagster as dg
+import pytest
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from sqlalchemy import select
+
+from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.database.tables import artifacts
+from pipeline3d.errors import StoreUnavailable
+from pipeline3d.launch import postgres_pool
+from pipeline3d.launch.pooled_storage import PooledPostgresStorage
+from pipeline3d.launch.postgres_pool import PoolSettings
+from pipeline3d.requests import changes, pruning
+from pipeline3d.requests.housekeeping import Housekeeper
+from pipeline3d.store.s3 import S3Store
+from pipeline3d_tests.integration.launch.dagster_fixtures import NO_LOGS, POOLED, write_home
+from pipeline3d_tests.integration.resources.pruning_fixtures import AgedStore, Past, fill, runs_of
+from resources.run_history import RunHistory
+
+RETENTION = "retention: {sensor: {purge_after_days: {skipped: 1}}}"
+
+
+@pytest.fixture(scope="module")
+def dagster_template(postgres_server):
+    """Name of a database with Dagster's tables."""
+    url = postgres_server.fresh_database()
+    PooledPostgresStorage(url, pool=PoolSettings(), connect_patience_s=5)
+    postgres_pool.dispose_engines()
+    return url.rsplit("/", 1)[-1]
+
+
+@pytest.fixture
+def past(
+    own_database_url,
+    fresh_database,
+    dagster_template,
+    object_store_server,
+    fresh_bucket,
+    tmp_path,
+    monkeypatch,
+) -> Iterator[Past]:
+    dagster_url = fresh_database(dagster_template)
+    monkeypatch.setenv("DAGSTER_PG_URL", dagster_url.replace("postgresql://", "postgresql+psycopg2://"))
+    server = object_store_server
+    engine = create_sync_engine(own_database_url)
+    home = write_home(tmp_path, POOLED, NO_LOGS, RETENTION)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield Past(
+            engine=engine,
+            store=AgedStore(server.endpoint, server.access_key, server.secret_key, fresh_bucket),
+            instance=instance,
+            dagster_url=dagster_url,
+        )
+    engine.dispose()
+    postgres_pool.dispose_engines()
+
+
+def test_a_dry_run_says_what_the_next_prune_removes_and_removes_nothing(past):
+    fill(past)
+    before = past.everything()
+    said = past.prune(dry_run=True)
+    assert past.everything() == before
+    assert past.prune() == said
+    assert all(removed.count for removed in said), "every step had something to do"
+    assert {removed.count for removed in past.prune(dry_run=True)} == {0}
+
+
+def take(before, after):
+    """What is in `before` and not in `after`."""
+    return {name: value - after[name] for name, value in before.items()}
+
+
+def test_what_is_past_its_time_goes_and_everything_else_stays(past):
+    doomed = fill(past)
+    before = past.everything()
+    past.prune()
+    gone = take(before, past.everything())
+    assert gone.pop("keys") == doomed.keys
+    assert gone.pop("runs") == doomed.runs
+    assert gone.pop("objects") == doomed.objects
+    assert gone.pop("event_logs") > 0
+    assert gone == {**dict.fromkeys(gone, 0), **doomed.rows}
+
+
+def test_old_runs_keep_what_the_lineage_and_the_retries_go_by(past):
+    job_id = past.finished(20, runs=0)  # inside the window of partitions, beyond that of log lines
+    run_id = past.executed_run(job_id).run_id
+    past.age_run(run_id, 20)
+    before = {entry.dagster_event.event_type_value for entry in past.instance.all_logs(run_id)}
+    steps = past.instance.get_run_step_stats(run_id)
+    past.prune()
+    after = {entry.dagster_event.event_type_value for entry in past.instance.all_logs(run_id)}
+    assert before - after >= {"ENGINE_EVENT", "RESOURCE_INIT_STARTED", "RESOURCE_INIT_SUCCESS"}
+    assert after >= {"ASSET_MATERIALIZATION", "STEP_SUCCESS", "PIPELINE_SUCCESS", "LOGS_CAPTURED"}
+    assert past.instance.get_run_step_stats(run_id) == steps
+    assert past.instance.get_latest_materialization_event(dg.AssetKey("third")) is not None
+
+
+def test_the_newest_partitions_stay_where_there_are_too_many(past):
+    ages = {past.finished(days): days for days in (5, 1, 3, 2)}
+    waiting = {past.queued() for _ in range(2)}
+    past.prune(live_partitions=4)
+    newest = {job_id for job_id, days in ages.items() if days <= 2}
+    assert past.keys() == {str(job_id) for job_id in newest | waiting}
+    past.prune(live_partitions=1)
+    assert past.keys() == {str(job_id) for job_id in waiting}
+
+
+def test_a_backfill_that_has_not_ended_keeps_its_partitions(past):
+    old, other = past.finished(40), past.finished(40)
+    past.instance.add_backfill(
+        PartitionBackfill(
+            backfill_id="b",
+            status=BulkActionStatus.REQUESTED,
+            from_failure=False,
+            tags={},
+            backfill_timestamp=0.0,
+            partition_names=[str(old)],
+        )
+    )
+    past.prune()
+    assert past.keys() == {str(old)}
+    assert len(runs_of(past, old)) == 1
+    assert runs_of(past, other) == []
+
+
+def test_a_request_that_begins_again_in_the_middle_keeps_its_partition(past, monkeypatch):
+    past.finished(40, failed=True)
+    again = past.finished(40, failed=True)
+    forget_runs = RunHistory.forget_runs
+
+    def begin_again(history, run_ids):
+        forget_runs(history, run_ids)
+        past.rows.run(changes.begin_by_hand(again, "run-by-hand"))
+
+    monkeypatch.setattr(RunHistory, "forget_runs", begin_again)
+    past.prune()
+    assert past.keys() == {str(again)}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_a_prune_that_is_killed_again_and_again_loses_nothing_and_gets_there(past, monkeypatch):
+    doomed = fill(past)
+    before = past.everything()
+    left = 0
+
+    def dies_after(owner, name):
+        action = getattr(owner, name)
+
+        def dying(*arguments, **options):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return action(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, dying)
+
+    for owner, name in (
+        (S3Store, "remove_many"),
+        (Housekeeper, "forget_files"),
+        (Housekeeper, "forget_launched"),
+        (RunHistory, "forget_runs"),
+        (RunHistory, "forget_key"),
+        (dg.DagsterInstance, "delete_run"),
+        (pruning.Sweep, "remove"),
+    ):
+        dies_after(owner, name)
+    deaths = 0
+    while True:
+        left = deaths
+        try:
+            past.prune()
+            break
+        except Killed:
+            deaths += 1
+        named = {row.storage_path for row in past.rows.run(select(artifacts.c.storage_path))}
+        assert not named & (before["objects"] - past.objects()), "a row names an object that is gone"
+    assert deaths > 5
+    gone = take(before, past.everything())
+    assert (gone["keys"], gone["runs"], gone["objects"]) == (doomed.keys, doomed.runs, doomed.objects)
+    assert {name: gone[name] for name in doomed.rows} == doomed.rows
+
+
+def test_only_one_prune_is_at_work_at_a_time(past):
+    with Housekeeper(past.engine).alone() as first, Housekeeper(past.engine).alone() as second:
+        assert (first, second) == (True, False)
+    with Housekeeper(past.engine).alone() as afterwards:
+        assert afterwards
+
+
+def test_two_prunes_that_meet_all_the_same_do_no_harm(past):
+    doomed = fill(past)
+    before = past.everything()
+    plans, meeting = [past.plan(), past.plan()], Barrier(2)
+
+    def prune(plan):
+        meeting.wait()
+        return list(plan.run())
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(prune, plans))
+    gone = take(before, past.everything())
+    assert (gone["keys"], gone["runs"], gone["objects"]) == (doomed.keys, doomed.runs, doomed.objects)
+    assert {name: gone[name] for name in doomed.rows} == doomed.rows
+
+
+def test_without_the_object_store_the_rest_is_pruned_and_the_error_is_told(past):
+    doomed = fill(past)
+    before = past.everything()
+    nowhere = S3Store("127.0.0.1:1", "key", "secret", "bucket")
+    with pytest.raises(StoreUnavailable):
+        list(past.plan(store=nowhere).run())
+    gone = take(before, past.everything())
+    assert gone["keys"] == doomed.keys
+    assert gone["objects"] == set()
+    assert gone["artifacts"] == 0, "rows stay until their objects can go"
+    # the output of a run that is gone by now waits for its first day like that of a run about to be recorded
+    past.store.ages |= dict.fromkeys(doomed.objects, timedelta(days=60))
+    past.prune()
+    assert take(before, past.everything())["objects"] == doomed.objects
