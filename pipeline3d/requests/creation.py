@@ -45,6 +45,7 @@ class NewJob:
     input_params: dict[str, Any]
     params: dict[str, Any]
     upload: UploadedInput | None = None
+    priority: int = 0
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     max_attempts: int = 3
@@ -74,6 +75,7 @@ def create_job(job: NewJob) -> Select[Any]:
             kind=job.kind,
             family=job.family,
             state=JobState.QUEUED,
+            priority=job.priority,
             prompt=job.prompt,
             input_params=job.input_params,
             params=job.params,

@@ -138,7 +138,9 @@ def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
         .where(asked)
         .cte("open_models")
     )
-    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(jobs.c.user_id).limit(ONE)
+    # the whole order of the index, so that no other index looks as good
+    order = (jobs.c.user_id, *by_priority_and_age(jobs))
+    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(*order).limit(ONE)
     first = of_model.where(jobs.c.model_id == open_models.c.model_id).lateral("first_user")
     waiting = (
         select(*open_models.c, first.c.user_id)

@@ -8,14 +8,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select, text
+from sqlalchemy import func, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import build_alembic_config, downgrade, migrate, newest_revision
 from pipeline3d.database.tables import jobs, metadata, models
-from pipeline3d.requests import changes, leases, reading
+from pipeline3d.requests import leases, reading
 from pipeline3d.values import JobState
 
 
@@ -118,7 +118,7 @@ def test_what_runs_all_the_time_uses_its_index(rows):
         .order_by(jobs.c.priority.desc(), jobs.c.created_at, jobs.c.id)
         .limit(10),
         "ix_jobs_dispatched": leases.list_undispatched(60),
-        "ix_jobs_deadlines": changes.expire_overdue(),
+        "ix_jobs_deadlines": select(jobs.c.id).where(leases.IS_QUEUED, jobs.c.deadline <= func.now()),
         "ix_jobs_running_by_heartbeat": reading.list_running(60),
         "ix_jobs_own_newest_first": reading.list_own_jobs(rows.user_id, skip=0, limit=50),
     }

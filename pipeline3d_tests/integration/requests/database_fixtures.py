@@ -6,19 +6,31 @@ them; a test that changes users or models takes a copy of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, Executable, Row
+from psycopg import sql
+from sqlalchemy import Engine, Executable, Row, event
+from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import migrate
-from pipeline3d.database.tables import api_keys, jobs
+from pipeline3d.database.tables import (
+    api_keys,
+    installation_values,
+    jobs,
+    launched_runs,
+    pauses,
+    users,
+    workers,
+)
 from pipeline3d.requests import accounts, creation, reading
 from pipeline3d.requests.catalogue import load_catalogue
+from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.seeding import CONFIGURED_KEY, seed
 from pipeline3d.values import Family, Kind
@@ -66,9 +78,12 @@ def shared_engine(shared_database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def engine(shared_engine: Engine) -> Engine:
-    """A synchronous engine on a seeded database without jobs and without keys of earlier logins."""
+    """A synchronous engine on a seeded database without jobs, workers, pauses and keys of earlier logins."""
     with shared_engine.begin() as connection:
-        connection.execute(jobs.delete())
+        for table in (jobs, workers, launched_runs, pauses, installation_values):
+            connection.execute(table.delete())
+        connection.execute(users.delete().where(users.c.username.not_in([USERNAME, OTHER_USERNAME])))
+        connection.execute(users.update().values(max_concurrent_jobs=None))
         connection.execute(api_keys.delete().where(api_keys.c.name.not_in([CONFIGURED_KEY, "test"])))
         connection.execute(api_keys.update().values(last_used_at=None))
     return shared_engine
@@ -105,6 +120,19 @@ class JobRows:
             result = connection.execute(statement)
             return list(result.all()) if result.returns_rows else []
 
+    def explain(self, statement: Executable, values: dict[str, Any]) -> dict[str, Any]:
+        """Run one statement and take it back; how Postgres went about it."""
+
+        def prefix(*arguments: Any) -> tuple[str, Any]:
+            return f"EXPLAIN (ANALYZE, FORMAT JSON) {arguments[2]}", arguments[3]
+
+        with self._engine.connect() as connection:
+            event.listen(connection, "before_cursor_execute", prefix, retval=True)
+            cursor: Any = connection.execute(statement, values).cursor
+            [[[plan]]] = cursor.fetchall()
+            connection.rollback()
+        return dict(plan)
+
     def make(self, **values: Any) -> UUID:
         """Store a queued job; returns its id."""
         job = creation.NewJob(
@@ -122,6 +150,29 @@ class JobRows:
         )
         [row] = self.run(creation.create_job(job))
         return UUID(str(row.id))
+
+    def user(self, name: str, limit: int | None = None) -> UUID:
+        """A user of that name, made if there is none, with a limit of requests in work."""
+        self.run(
+            insert(users)
+            .values(id=creation.new_job_id(), username=name, password_hash="no password")
+            .on_conflict_do_nothing()
+        )
+        [row] = self.run(
+            users.update()
+            .where(users.c.username == name)
+            .values(max_concurrent_jobs=limit)
+            .returning(users.c.id)
+        )
+        return UUID(str(row.id))
+
+    def worker(
+        self, worker_id: str = "w1", *, queues: Sequence[str] = ("cpu",), slots: int = 2, **more: Any
+    ) -> str:
+        """Announce a worker that was heard of just now."""
+        facts = {"host": "host-1", "pid": 1, "queues": list(queues), "concurrency": slots, **more}
+        self.run(insert(workers).values(id=worker_id, **facts))
+        return worker_id
 
     def row(self, job_id: UUID) -> Row[Any]:
         """The whole row of a job."""
@@ -141,3 +192,16 @@ class JobRows:
 def rows(engine: Engine) -> JobRows:
     """Jobs on the test's database."""
     return JobRows(engine)
+
+
+@pytest.fixture
+def heard(database_url: str) -> Iterator[Callable[[], list[str]]]:
+    """The jobs that a dispatcher was told of since it was last asked."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(QUEUE_CHANNEL)))
+
+        def read() -> list[str]:
+            connection.execute("SELECT 1")  # what was committed before this answer came before it
+            return [message.payload for message in connection.notifies(timeout=0)]
+
+        yield read

@@ -6,14 +6,12 @@ import threading
 import time
 from uuid import uuid4
 
-import psycopg
 import pytest
 from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs
 from pipeline3d.errors import LeaseLost, UnknownJob
 from pipeline3d.requests.creation import UploadedInput
-from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.ledger import Standing
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind, Progress, StoredObject
 
@@ -62,19 +60,6 @@ def in_state(rows, ledger):
         return job_id
 
     return make
-
-
-@pytest.fixture
-def heard(database_url):
-    """The jobs that a dispatcher was told of since it was last asked."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute(f"LISTEN {QUEUE_CHANNEL}")
-
-        def read():
-            connection.execute("SELECT 1")  # what was committed before this answer came before it
-            return [message.payload for message in connection.notifies(timeout=0)]
-
-        yield read
 
 
 def test_a_new_job_is_stored_with_its_input_and_the_beginning_of_its_history(rows):
