@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 from pipeline3d_tests.installation import Installation as RunningInstallation
@@ -15,11 +17,12 @@ class Installation(RunningInstallation):
     def processes_without_servers(self) -> list[psutil.Process]:
         """Everything but Postgres and the object store, which serve others as well."""
         servers = {self.pid_of(name) for name in SERVERS}
-        return [
-            process
-            for process in self.processes()
-            if process.pid not in servers and not servers & {parent.pid for parent in process.parents()}
-        ]
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                if not servers & {process.pid, *(parent.pid for parent in process.parents())}:
+                    found.append(process)
+        return found
 
     def cpu_seconds_of_postgres(self) -> float:
         """CPU time of the server, of its connections, and of those that were closed."""

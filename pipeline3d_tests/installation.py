@@ -44,6 +44,7 @@ class Installation:
         return {**clean, "PIPELINE3D_DATA_DIR": str(self.data), **self.variables}
 
     def start(self) -> None:
+        self.data.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline3d.cli", "up"],

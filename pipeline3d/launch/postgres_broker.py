@@ -1,61 +1,118 @@
-"""Postgres as the broker: kombu's SQLAlchemy transport with three things mended.
+"""Postgres as the broker: kombu's SQLAlchemy transport, mended where it waits and where it keeps.
 
-As it comes, the transport keeps every message for ever (it only marks them as seen), lets consumers wait for
-each other's row locks, and hands its own options to SQLAlchemy, which refuses them. A message here is only a
-hint that a run waits (see `pipeline3d.requests.fleet`), so it is deleted when it is read.
+As it comes, the transport asks its tables at intervals, keeps every message for ever (it only marks them as
+seen), lets consumers wait for each other's row locks, and hands its own options to SQLAlchemy, which refuses
+them. Here a message is announced with NOTIFY, so a consumer sleeps until there is one; and since a message is
+only a hint that a run waits (see `pipeline3d.requests.fleet`), it is deleted when it is read.
 
 Broker URLs are spelled as kombu spells them: `sqla+postgresql+psycopg://…`.
 """
 
 from __future__ import annotations
 
+import time
 from queue import Empty
 from typing import Any
 
+import psycopg
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.sqlalchemy import Channel as SqlChannel
 from kombu.transport.sqlalchemy import Transport as SqlTransport
 from kombu.utils import json
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, delete, make_url, select, text
 from sqlalchemy.exc import DBAPIError
+
+BELL = "pipeline3d_broker"
+LONGEST_SLEEP_S = 1.0
+"""A consumer looks at least so often, should an announcement have been lost with its connection."""
+BUSY_PAUSE_S = 0.02
+"""While all places of a worker are taken, until one is free: no statement is sent meanwhile."""
 
 
 class Channel(SqlChannel):
-    """A channel whose consumers pass each other by."""
+    """A channel that announces its messages and whose consumers pass each other by."""
 
-    def _engine_from_config(self) -> Any:
-        # A channel belongs to one thread and needs one connection; a restarted Postgres must not be felt.
+    def _engine_from_config(self) -> Engine:
+        # A restarted Postgres must not be felt: connections are tried before they are used.
         return create_engine(self.connection.client.hostname, pool_pre_ping=True, pool_size=2, max_overflow=8)
 
+    def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]
+        self.session.execute(text(f"NOTIFY {BELL}"))  # told to everybody when the message is committed
+        super()._put(queue, payload, **options)  # type: ignore[no-untyped-call]
+
     def _get(self, queue: str, timeout: float | None = None) -> Any:
-        queue_id = self._get_or_create(queue).id  # type: ignore[no-untyped-call]
+        messages = self.message_cls.__table__
+        first = (
+            select(messages.c.id)
+            .where(messages.c.queue_id == self._id_of(queue))
+            .order_by(messages.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        taken = delete(messages).where(messages.c.id == first.scalar_subquery()).returning(messages.c.payload)
         try:
-            message = (
-                self.session.query(self.message_cls)
-                .with_for_update(skip_locked=True)
-                .filter(self.message_cls.queue_id == queue_id)
-                .order_by(self.message_cls.id)
-                .limit(1)
-                .first()
-            )
-            if message is None:
-                raise Empty
-            payload = json.loads(message.payload)
-            self.session.delete(message)
+            payload = self.session.execute(taken).scalar()
             self.session.commit()
-            return payload
         except BaseException:
             self.session.rollback()
             raise
+        if payload is None:
+            raise Empty
+        return json.loads(payload)  # type: ignore[no-untyped-call]
+
+    def _id_of(self, queue: str) -> int:
+        known: dict[str, int] = self.__dict__.setdefault("_queue_ids", {})
+        if queue not in known:
+            known[queue] = self._get_or_create(queue).id  # type: ignore[no-untyped-call]
+        return known[queue]
 
 
 class Transport(SqlTransport):
     """The transport; a lost database is a lost connection, after which Celery connects again."""
 
     Channel = Channel
-    connection_errors = (DBAPIError,)  # type: ignore[assignment]
-    polling_interval = 0.05
-    """Seconds between two looks into an empty queue: what a request waits at most."""
+    connection_errors = (DBAPIError, psycopg.OperationalError)  # type: ignore[assignment]
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        super().__init__(client, **options)  # type: ignore[no-untyped-call]
+        self._bell: psycopg.Connection[Any] | None = None
+
+    def drain_events(  # type: ignore[override]
+        self, connection: Any, timeout: float | None = None
+    ) -> None:
+        """Deliver the next message, sleeping until there is one. Raises TimeoutError after `timeout`."""
+        bell = self._listen(connection)
+        give_up_at = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                self.cycle.get(self._deliver, timeout=timeout)  # type: ignore[union-attr]
+                return
+            except Empty:
+                left_s = LONGEST_SLEEP_S if give_up_at is None else give_up_at - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError from None
+            if any(channel.qos.can_consume() for channel in connection.channels):
+                for _ in bell.notifies(timeout=min(left_s, LONGEST_SLEEP_S), stop_after=1):
+                    pass
+            else:
+                time.sleep(min(left_s, BUSY_PAUSE_S))
+
+    def close_connection(self, connection: Any) -> None:
+        """Close the channels, and the ear."""
+        if self._bell is not None:
+            self._bell.close()
+            self._bell = None
+        super().close_connection(connection)  # type: ignore[no-untyped-call]
+
+    def _listen(self, connection: Any) -> psycopg.Connection[Any]:
+        """The connection that hears announcements; listening before the first look, so that none is missed."""
+        if self._bell is None or self._bell.closed:
+            url = make_url(connection.client.hostname).set(drivername="postgresql")
+            self._bell = psycopg.connect(
+                url.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
+            )
+            self._bell.execute(f"LISTEN {BELL}")
+        return self._bell
 
 
 def serve_sql_brokers() -> None:
