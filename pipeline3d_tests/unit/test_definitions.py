@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import dagster as dg
+import pytest
 
 from pipeline3d.definitions import build_definitions
 from pipeline3d.settings import Settings
@@ -24,10 +25,11 @@ def test_definitions_load_without_the_outside_world_and_without_heavy_libraries(
     subprocess.run([sys.executable, "-c", LOAD_WITHOUT_NETWORK], check=True, timeout=60)
 
 
-def test_the_stages_of_a_kind_are_the_assets_of_its_job_in_order():
-    job = build_definitions(Settings(_env_file=None)).resolve_job_def("image_to_3d")
+@pytest.mark.parametrize("kind", list(STAGES_BY_KIND))
+def test_the_stages_of_a_kind_are_the_assets_of_its_job_in_order(kind):
+    job = build_definitions(Settings(_env_file=None)).resolve_job_def(kind.value)
     order = [node.name for node in job.nodes_in_topological_order]
-    assert tuple(order) == STAGES_BY_KIND[Kind.IMAGE_TO_3D]
+    assert tuple(order) == STAGES_BY_KIND[kind]
 
 
 def test_every_asset_has_an_owner_a_description_a_kind_and_the_failure_hook():
@@ -37,7 +39,7 @@ def test_every_asset_has_an_owner_a_description_a_kind_and_the_failure_hook():
         assert spec.owners, spec.key
         assert spec.description, spec.key
         assert spec.kinds, spec.key
-        assert spec.group_name == "image_to_3d"
+        assert spec.key.path[-1] in STAGES_BY_KIND[Kind(spec.group_name)]
         assert [hook.name for hook in asset.hook_defs] == ["record_failure"]
 
 

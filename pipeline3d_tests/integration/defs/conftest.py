@@ -15,6 +15,7 @@ from pipeline3d.database.tables import users
 from pipeline3d.definitions import build_definitions
 from pipeline3d.requests import creation
 from pipeline3d.requests.catalogue import load_catalogue
+from pipeline3d.requests.fleet import Fleet
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.seeding import seed
 from pipeline3d.settings import Settings
@@ -23,6 +24,7 @@ from pipeline3d.values import Family, Kind
 
 CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
 PARAMS = {"quality": "fast", "foreground_ratio": 0.85, "texture_resolution": 512, "size_m": 1.0, "seed": 0}
+PROBE_PARAMS = {"work_s": 0, "in_subprocess": False, "transient_failures": 0, "fails": False}
 
 
 @dataclass
@@ -39,6 +41,10 @@ class Workbench:
     @property
     def ledger(self) -> JobLedger:
         return JobLedger(self.engine)
+
+    @property
+    def fleet(self) -> Fleet:
+        return Fleet(self.engine)
 
     def request(self, picture: bytes, **params) -> UUID:
         """A queued request for the picture, with its partition."""
@@ -61,10 +67,27 @@ class Workbench:
         self.instance.add_dynamic_partitions(Family.MODEL_REQUESTS, [str(job_id)])
         return job_id
 
+    def probe(self, **params) -> UUID:
+        """A queued probe, with its partition."""
+        job = creation.NewJob(
+            id=creation.new_job_id(),
+            user_id=self.user_id,
+            model_id="probe-v1",
+            kind=Kind.PROBE,
+            family=Family.PROBE_REQUESTS,
+            prompt=None,
+            input_params={},
+            params={**PROBE_PARAMS, **params},
+        )
+        with self.engine.begin() as connection:
+            connection.execute(creation.create_job(job))
+        self.instance.add_dynamic_partitions(Family.PROBE_REQUESTS, [str(job.id)])
+        return job.id
+
     def run(self, job_id: UUID, *, attempt: int | None = 1, **options) -> dg.ExecuteInProcessResult:
         """One run of the request's job in this process; a failing step does not raise."""
         tags = {"pipeline3d/attempt": str(attempt)} if attempt else {}
-        return self.definitions.resolve_job_def("image_to_3d").execute_in_process(
+        return self.definitions.resolve_job_def(self.row(job_id).kind).execute_in_process(
             instance=self.instance, partition_key=str(job_id), tags=tags, raise_on_error=False, **options
         )
 

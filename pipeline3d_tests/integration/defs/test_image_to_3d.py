@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline3d.defs.sensors.dispatch import find_finished_stages, plan_run
 from pipeline3d.errors import LeaseLost
 from pipeline3d.generation import inflation
+from pipeline3d.requests.settlement import WORKER_LOST
 from pipeline3d.values import STAGES_BY_KIND, Kind
 
 STAGES = STAGES_BY_KIND[Kind.IMAGE_TO_3D]
@@ -199,3 +201,20 @@ def test_the_same_picture_and_seed_give_the_same_mesh(workbench):
     workbench.run(first)
     workbench.run(second)
     assert workbench.artifacts(first)["mesh"].sha256 == workbench.artifacts(second)["mesh"].sha256
+
+
+def test_a_later_attempt_goes_on_from_the_files_that_an_earlier_one_stored(workbench):
+    job_id = workbench.request(png_of_a_disc())
+    begun = [dg.AssetKey(stage) for stage in STAGES[:3]]
+    workbench.run(job_id, attempt=None, asset_selection=begun)  # as a run that dies before the export
+    workbench.ledger.begin(job_id, attempt=1, run_id="lost", delivers=True)
+    workbench.ledger.requeue(job_id, "lost", WORKER_LOST, 0)
+    (claim,) = workbench.ledger.claim_queued(limit=1, lease_s=60)
+    plan = plan_run(claim, finished=find_finished_stages(workbench.instance, claim))
+    assert [key.path[-1] for key in plan.asset_selection] == list(STAGES[3:])
+    before = workbench.artifacts(job_id)
+    assert workbench.run(job_id, attempt=2, asset_selection=plan.asset_selection).success
+    row, after = workbench.row(job_id), workbench.artifacts(job_id)
+    assert (row.state, row.attempt) == ("SUCCEEDED", 2)
+    assert [after[stage].created_at == before[stage].created_at for stage in STAGES[:3]] == [True] * 3
+    assert after["glb_export"].attempt == 2

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ STATE = LocalState(
     api_signing_secret="sign",
 )
 DATA = Path("/data")
+CHECKOUT = Path(__file__).parents[3]
 
 
 def build(configured):
@@ -78,6 +80,28 @@ def test_a_configured_password_and_other_variables_are_passed_on():
     assert environment["FIRST_SUPERUSER_PASSWORD"] == "chosen"
     assert environment["WHISPER_MODEL"] == "tiny"
     assert "LOG_LEVEL" not in environment
+
+
+@pytest.mark.parametrize(
+    ("configured", "broker"),
+    [
+        # a newcomer needs no fourth server
+        ({}, "sqla+postgresql+psycopg://pipeline3d:pg-secret@127.0.0.1:5000/pipeline3d"),
+        ({"DATABASE_URL": "postgresql+asyncpg://db/x"}, "sqla+postgresql+psycopg://db/x"),
+        ({"DATABASE_URL": "postgres://db/x"}, "sqla+postgresql+psycopg://db/x"),
+        ({"REDIS_URL": "redis://cache:6379/0"}, "redis://cache:6379/0"),
+        ({"BROKER_URL": "amqp://rabbit//", "REDIS_URL": "redis://cache:6379/0"}, "amqp://rabbit//"),
+        ({"BROKER_URL": "", "REDIS_URL": "redis://cache:6379/0"}, "redis://cache:6379/0"),  # empty is unset
+    ],
+)
+def test_the_jobs_database_is_the_broker_until_another_one_is_named(configured, broker):
+    assert build(configured)["BROKER_URL"] == broker
+
+
+def test_what_dagsters_configuration_reads_is_always_set():
+    named = re.findall(r"env: *([A-Z_0-9]+)", (CHECKOUT / "dagster.yaml").read_text())
+    assert named
+    assert set(named) <= set(build({}))
 
 
 def test_chosen_ports_are_read_by_their_variables():

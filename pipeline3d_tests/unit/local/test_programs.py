@@ -1,6 +1,8 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from pipeline3d.local.environment import build_environment
 from pipeline3d.local.programs import plan_servers, plan_services
 from pipeline3d.local.state import PORT_NAMES, LocalState
@@ -38,13 +40,13 @@ def test_everything_stands_on_the_servers_and_on_a_prepared_database():
     levels = [{program.name for program in level} for level in plan_levels(plan_all())]
     assert levels[0] == {"postgres", "objects"}
     assert levels[1] == {"migrate", "code-server"}
-    assert levels[2] == {"seed", "api", "daemon", "webserver"}
+    assert levels[2] == {"seed", "api", "daemon", "worker", "webserver"}
     assert len(levels) == 3
 
 
 def test_with_servers_elsewhere_only_ours_is_started():
     names = [program.name for program in plan_all(embedded=frozenset())]
-    assert names == ["migrate", "seed", "api", "code-server", "daemon", "webserver"]
+    assert names == ["migrate", "seed", "api", "code-server", "daemon", "worker", "webserver"]
 
 
 def test_no_secret_is_in_a_command_line():
@@ -64,6 +66,21 @@ def test_pages_are_asked_on_loopback_when_they_listen_everywhere():
     assert api.ready.url == "http://127.0.0.1:5002/health"
 
 
-def test_an_old_sign_of_life_of_the_daemon_does_not_count():
-    daemon = next(program for program in plan_all() if program.name == "daemon")
-    assert "timestamp > '2026-01-02 03:04:05'" in daemon.ready.question
+@pytest.mark.parametrize(
+    ("name", "column", "database"),
+    [
+        ("daemon", "timestamp", "dagster"),  # its sensor thread says that it lives
+        ("worker", "started_at", "pipeline3d"),  # it registers when its processes take runs
+    ],
+)
+def test_an_old_sign_of_life_in_the_database_does_not_count(name, column, database):
+    program = next(program for program in plan_all() if program.name == name)
+    assert f"{column} > '2026-01-02" in program.ready.question
+    assert "03:04:05" in program.ready.question
+    assert program.ready.url.endswith(f"/{database}")
+
+
+def test_the_worker_lets_its_runs_end_for_less_time_than_it_is_given_itself():
+    worker = next(program for program in plan_all() if program.name == "worker")
+    grace_s = float(worker.command[worker.command.index("--grace") + 1])
+    assert 0 < grace_s < worker.stop_timeout_s

@@ -19,12 +19,12 @@ def models():
     return {model.id: model for model in load_catalogue(SHIPPED)}
 
 
-def test_the_shipped_catalogue_has_our_model_and_those_of_the_predecessors(models):
-    assert set(models) == {"inflate-v1", "triposr-v1", "sf3d-v1", "dreamfusion-sd"}
+def test_the_shipped_catalogue_has_our_models_and_those_of_the_predecessors(models):
+    assert set(models) == {"inflate-v1", "probe-v1", "triposr-v1", "sf3d-v1", "dreamfusion-sd"}
 
 
 def test_only_what_is_built_is_ready(models):
-    assert {name for name, model in models.items() if model.readiness.ready} == {"inflate-v1"}
+    assert {name for name, model in models.items() if model.readiness.ready} == {"inflate-v1", "probe-v1"}
 
 
 def test_every_parameter_is_explained_and_unknown_ones_are_refused(models):
