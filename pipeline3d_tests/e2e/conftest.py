@@ -1,17 +1,18 @@
-"""The whole installation, started once for all end-to-end tests."""
+"""The whole installation, started once for all end-to-end tests as a person starts it: `pipeline3d up`."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline3d.client import Pipeline3dClient
-from pipeline3d_tests.installation import Installation
+from pipeline3d_tests.e2e.inspection import QUICK_TO_NOTICE, InspectedInstallation
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory) -> Iterator[Installation]:
-    data = tmp_path_factory.mktemp("installation") / "data"
-    with Installation.running(data, SILENT_AFTER_S="8", LEASE_S="8") as running:
+def installation(tmp_path_factory) -> Iterator[InspectedInstallation]:
+    with InspectedInstallation.running(
+        tmp_path_factory.mktemp("installation") / "data", **QUICK_TO_NOTICE
+    ) as running:
         yield running
 
 
