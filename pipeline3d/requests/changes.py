@@ -32,7 +32,7 @@ from pipeline3d.database.tables import jobs, launched_runs
 from pipeline3d.requests.fleet import WORKERS_CHANNEL
 from pipeline3d.requests.history import build_change, with_event
 from pipeline3d.requests.leases import IS_QUEUED, seconds_from_now
-from pipeline3d.requests.states import states_before
+from pipeline3d.requests.states import RETRIED_BY_HAND, states_before
 from pipeline3d.values import EventType, FailureReport, JobState, Progress
 
 UNLEASED: dict[str, Any] = {"leased_at": None, "lease_until": None}
@@ -62,6 +62,31 @@ def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
         .values(attempt=attempt, max_attempts=func.greatest(jobs.c.max_attempts, attempt))
     )
     return build_change(taken, {"event": "started", "run_id": run_id, "by_hand": True}, makes_room=True)
+
+
+def retry_by_hand(job_id: UUID) -> Select[Any]:
+    """Queue a request that did not succeed once more, as a new attempt with a fresh start."""
+    again = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state.in_(sorted(RETRIED_BY_HAND)))
+        .values(
+            state=JobState.QUEUED,
+            attempt=jobs.c.attempt + 1,
+            max_attempts=func.greatest(jobs.c.max_attempts, jobs.c.attempt + 1),
+            run_id=None,
+            heartbeat_at=None,
+            started_at=None,
+            completed_at=None,
+            not_before=None,
+            # it has passed, or would while the request waits once more
+            deadline=None,
+            cancel_requested_at=None,
+            **UNLEASED,
+            **NO_PROGRESS,
+            **NO_ERROR,
+        )
+    )
+    return build_change(again, {"event": "retried_by_hand"})
 
 
 def beat(job_id: UUID, run_id: str) -> Any:

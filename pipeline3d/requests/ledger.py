@@ -203,6 +203,11 @@ class JobLedger:
         row = self._first(changes.request_cancel(job_id))
         return JobState((row or self._read(job_id)).state)
 
+    def retry_by_hand(self, job_id: UUID) -> JobState:
+        """Queue a request that did not succeed once more; any other stays as it is."""
+        row = self._first(changes.retry_by_hand(job_id))
+        return JobState((row or self._read(job_id)).state)
+
     def cancel_queued(self, job_id: UUID, attempt: int) -> bool:
         """End an attempt whose run was canceled before it began; False where it is past that."""
         return self._first(changes.cancel_queued(job_id, attempt)) is not None

@@ -1,7 +1,7 @@
 """Which state may follow which: the rules of a request's life, as pure data and functions.
 
-A finished request stays as it is, with one exception: a person may start a failed one again, which is a new
-attempt of the same request. Nothing here knows how a state is stored.
+A finished request stays as it is, with one exception: a person may ask for another attempt of one that did
+not succeed. The service itself never does. Nothing here knows how a state is stored.
 """
 
 from __future__ import annotations
@@ -29,11 +29,15 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     ),
     # Whoever asked for an end gets it: a run that fails or dies while it is being canceled was canceled.
     JobState.CANCELING: frozenset({JobState.CANCELED}),
-    JobState.FAILED: frozenset({JobState.RUNNING}),  # started again by hand
+    # By hand only: a run that a person launched takes it over, or a person queues it again.
+    JobState.FAILED: frozenset({JobState.RUNNING, JobState.QUEUED}),
+    JobState.CANCELED: frozenset({JobState.QUEUED}),
+    JobState.EXPIRED: frozenset({JobState.QUEUED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.CANCELED: frozenset(),
-    JobState.EXPIRED: frozenset(),
 }
+
+RETRIED_BY_HAND = frozenset({JobState.FAILED, JobState.CANCELED, JobState.EXPIRED})
+"""Finished states from which a person may queue a request again, as a new attempt."""
 
 CLOSED_STATES = frozenset({JobState.CANCELED, JobState.EXPIRED})
 """Finished states in which not even artifacts may be recorded again."""

@@ -13,6 +13,7 @@ from pipeline3d.database.tables import jobs
 from pipeline3d.errors import LeaseLost, UnknownJob
 from pipeline3d.requests.creation import UploadedInput
 from pipeline3d.requests.ledger import Standing
+from pipeline3d.requests.states import RETRIED_BY_HAND
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind, Progress, StoredObject
 
 LOST = FailureReport(code="worker_lost", message="The worker went away.", hint="Nothing.", retryable=True)
@@ -424,6 +425,55 @@ class TestEnding:
         row = rows.row(running)
         assert (row.error_code, row.attempt, row.error_retryable) == ("worker_lost", 3, True)
         assert row.completed_at is not None
+
+    def test_a_request_whose_worker_dies_three_times_is_parked_and_not_tried_again(self, rows, ledger):
+        job_id = rows.make()
+        for attempt in (1, 2, 3):
+            assert [claim.attempt for claim in ledger.claim_queued(1, LONG_S)] == [attempt]
+            ledger.begin(job_id, attempt=attempt, run_id=f"r{attempt}", delivers=True)
+            state = ledger.requeue(job_id, f"r{attempt}", LOST, 0)
+        row = rows.row(job_id)
+        assert (state, row.state, row.error_code) == (JobState.FAILED, "FAILED", "worker_lost")
+        assert ledger.claim_queued(1, LONG_S) == []
+        assert ledger.wait_for_queued(0) is False
+        assert ledger.list_running(0) == []
+        assert ledger.list_undispatched(0) == []
+
+    @pytest.mark.parametrize("state", sorted(RETRIED_BY_HAND))
+    def test_a_person_may_queue_again_what_did_not_succeed(self, rows, ledger, in_state, heard, state):
+        job_id = in_state(state)
+        heard()
+        assert ledger.retry_by_hand(job_id) is JobState.QUEUED
+        row = rows.row(job_id)
+        assert (row.attempt, row.progress_percent, row.error_code, row.completed_at, row.started_at) == (
+            2,
+            0,
+            None,
+            None,
+            None,
+        )
+        assert heard() == [str(job_id)]
+        assert rows.events(job_id)[-1]["event"] == "retried_by_hand"
+        assert [claim.attempt for claim in ledger.claim_queued(1, LONG_S)] == [2]
+        assert ledger.begin(job_id, attempt=2, run_id="r2", delivers=True) is Standing.OWNER
+
+    def test_after_its_last_attempt_a_request_gets_one_more(self, rows, ledger, running):
+        for attempt in (1, 2, 3):
+            if attempt > 1:
+                ledger.begin(running, attempt=attempt, run_id="r1", delivers=True)
+            ledger.requeue(running, "r1", LOST, 0)
+        assert ledger.retry_by_hand(running) is JobState.QUEUED
+        row = rows.row(running)
+        assert (row.attempt, row.max_attempts) == (4, 4)
+
+    @pytest.mark.parametrize(
+        "state", [JobState.QUEUED, JobState.RUNNING, JobState.CANCELING, JobState.SUCCEEDED]
+    )
+    def test_what_is_under_way_or_succeeded_is_not_queued_again(self, rows, ledger, in_state, state):
+        job_id = in_state(state)
+        before = rows.row(job_id)
+        assert ledger.retry_by_hand(job_id) is state
+        assert rows.row(job_id) == before
 
     def test_an_attempt_that_died_before_it_began_is_followed_by_the_next(self, rows, ledger):
         job_id = rows.make()

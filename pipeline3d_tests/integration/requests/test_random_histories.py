@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 
 from pipeline3d.errors import LeaseLost
 from pipeline3d.requests.ledger import Standing
-from pipeline3d.requests.states import may_follow, state_after_failed_attempt
+from pipeline3d.requests.states import (
+    RETRIED_BY_HAND,
+    is_finished,
+    may_follow,
+    state_after_failed_attempt,
+)
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Progress, StoredObject
 
 REPORT = FailureReport(code="broken", message="It broke.", retryable=True)
@@ -32,6 +37,7 @@ OPERATIONS = st.one_of(
     st.tuples(st.just("artifact"), ATTEMPTS),
     st.tuples(st.just("claim")),
     st.tuples(st.just("cancel")),
+    st.tuples(st.just("retry_by_hand")),
 )
 
 
@@ -97,6 +103,14 @@ def check_step(operation, answer, before, after):
         assert state_after is answer is expected
     if name in ("progress", "succeed", "fail", "requeue", "mark_canceled"):
         assert before.run_id == operation[1], "a run changed what another run owns"
+    if name == "retry_by_hand":
+        again = state_before in RETRIED_BY_HAND
+        assert state_after is answer is (JobState.QUEUED if again else state_before)
+        assert after.attempt == before.attempt + again
+        assert again or after == before
+    elif is_finished(state_before):
+        # whatever else happens, what is over stays over, unless a person takes a failed one over
+        assert state_after is state_before or (name == "begin" and operation[1] is None)
     if name == "begin":
         owner = answer is Standing.OWNER
         assert owner == (state_after is JobState.RUNNING and after.run_id == operation[2])

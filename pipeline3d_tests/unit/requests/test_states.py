@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline3d.requests.states import (
     CLOSED_STATES,
+    RETRIED_BY_HAND,
     TRANSITIONS,
     is_finished,
     may_follow,
@@ -33,8 +34,11 @@ def test_every_state_has_a_rule():
         (JobState.QUEUED, JobState.SUCCEEDED, False),  # nothing succeeds without a run
         (JobState.SUCCEEDED, JobState.RUNNING, False),  # a run by hand rebuilds, the outcome stays
         (JobState.FAILED, JobState.RUNNING, True),  # a person starts it again
-        (JobState.FAILED, JobState.QUEUED, False),  # the service never does
-        (JobState.CANCELED, JobState.RUNNING, False),  # who canceled meant it
+        (JobState.FAILED, JobState.QUEUED, True),  # a person queues it again
+        (JobState.CANCELED, JobState.QUEUED, True),  # a person thought better of it
+        (JobState.EXPIRED, JobState.QUEUED, True),
+        (JobState.CANCELED, JobState.RUNNING, False),  # no run takes over what somebody canceled
+        (JobState.SUCCEEDED, JobState.QUEUED, False),  # a result stays
         (JobState.CANCELING, JobState.SUCCEEDED, False),  # who asked for an end gets it
         (JobState.RUNNING, JobState.EXPIRED, False),  # a deadline counts in the queue only
     ],
@@ -43,8 +47,10 @@ def test_a_state_follows_another_only_by_the_rules(before, after, allowed):
     assert may_follow(before, after) is allowed
 
 
-def test_only_a_failed_request_can_be_started_again():
-    assert {state for state in FINISHED_STATES if TRANSITIONS[state]} == {JobState.FAILED}
+def test_only_what_did_not_succeed_can_be_started_again():
+    assert {state for state in FINISHED_STATES if TRANSITIONS[state]} == RETRIED_BY_HAND
+    assert FINISHED_STATES - {JobState.SUCCEEDED} == RETRIED_BY_HAND
+    assert all(may_follow(state, JobState.QUEUED) for state in RETRIED_BY_HAND)
 
 
 @settings(deadline=None)
