@@ -119,7 +119,7 @@ class FilePruner:
                 and (run_id in stale_runs or (run_id not in all_runs and self._is_older(facts, ORPHAN_AFTER)))
             ]
 
-        return self._prune_prefix(COMPUTE_LOGS, "outputs of runs", choose, older_than=timedelta())
+        return self._prune_prefix(COMPUTE_LOGS, "outputs of runs", choose, older_than=None)
 
     def _prune_prefix(
         self,
@@ -127,9 +127,12 @@ class FilePruner:
         what: str,
         choose: Callable[[Sequence[ObjectFacts]], Iterable[ObjectFacts]],
         *,
-        older_than: timedelta = ORPHAN_AFTER,
+        older_than: timedelta | None = ORPHAN_AFTER,
     ) -> Removed:
-        """Remove what `choose` picks of the old objects of each page, right after it was asked."""
+        """Remove what `choose` picks of the old objects of each page, right after it was asked.
+
+        `older_than` None leaves the question of age to `choose`.
+        """
         count = size = 0
         for page in self._store.list_pages(f"{prefix}/"):
             gone = list(choose([facts for facts in page if self._is_older(facts, older_than)]))
@@ -138,7 +141,9 @@ class FilePruner:
             size += sum(facts.size for facts in gone)
         return Removed(what=what, count=count, size=size)
 
-    def _is_older(self, facts: ObjectFacts, than: timedelta) -> bool:
+    def _is_older(self, facts: ObjectFacts, than: timedelta | None) -> bool:
+        if than is None:
+            return True
         return facts.modified_at is not None and facts.modified_at <= self._now - than
 
     def _remove(self, keys: Sequence[str]) -> None:

@@ -93,6 +93,8 @@ def test_origins_are_a_comma_list_or_a_json_list(origins):
         ({"UPLOAD_URL_EXPIRES_S": "0"}, ["UPLOAD_URL_EXPIRES_S", "10"]),
         ({"FIRST_SUPERUSER_API_KEY": "short"}, ["FIRST_SUPERUSER_API_KEY", "16 characters"]),
         ({"API_URL": "3d.example.com"}, ["API_URL", "http"]),
+        ({"PIPELINE3D_PRUNE_SCHEDULE": "nightly"}, ["PIPELINE3D_PRUNE_SCHEDULE", "five fields"]),
+        ({"PIPELINE3D_KEEP_RUN_LOGS_DAYS": "0"}, ["PIPELINE3D_KEEP_RUN_LOGS_DAYS", "2"]),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_wrong_and_an_example(variables, words):

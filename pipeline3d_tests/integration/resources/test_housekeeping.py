@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -12,55 +11,13 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from sqlalchemy import select
 
-from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.tables import artifacts
 from pipeline3d.errors import StoreUnavailable
-from pipeline3d.launch import postgres_pool
-from pipeline3d.launch.pooled_storage import PooledPostgresStorage
-from pipeline3d.launch.postgres_pool import PoolSettings
 from pipeline3d.requests import changes, pruning
 from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.store.s3 import S3Store
-from pipeline3d_tests.integration.launch.dagster_fixtures import NO_LOGS, POOLED, write_home
-from pipeline3d_tests.integration.resources.pruning_fixtures import AgedStore, Past, fill, runs_of
+from pipeline3d_tests.integration.resources.pruning_fixtures import fill, runs_of
 from resources.run_history import RunHistory
-
-RETENTION = "retention: {sensor: {purge_after_days: {skipped: 1}}}"
-
-
-@pytest.fixture(scope="module")
-def dagster_template(postgres_server):
-    """Name of a database with Dagster's tables."""
-    url = postgres_server.fresh_database()
-    PooledPostgresStorage(url, pool=PoolSettings(), connect_patience_s=5)
-    postgres_pool.dispose_engines()
-    return url.rsplit("/", 1)[-1]
-
-
-@pytest.fixture
-def past(
-    own_database_url,
-    fresh_database,
-    dagster_template,
-    object_store_server,
-    fresh_bucket,
-    tmp_path,
-    monkeypatch,
-) -> Iterator[Past]:
-    dagster_url = fresh_database(dagster_template)
-    monkeypatch.setenv("DAGSTER_PG_URL", dagster_url.replace("postgresql://", "postgresql+psycopg2://"))
-    server = object_store_server
-    engine = create_sync_engine(own_database_url)
-    home = write_home(tmp_path, POOLED, NO_LOGS, RETENTION)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        yield Past(
-            engine=engine,
-            store=AgedStore(server.endpoint, server.access_key, server.secret_key, fresh_bucket),
-            instance=instance,
-            dagster_url=dagster_url,
-        )
-    engine.dispose()
-    postgres_pool.dispose_engines()
 
 
 def test_a_dry_run_says_what_the_next_prune_removes_and_removes_nothing(past):

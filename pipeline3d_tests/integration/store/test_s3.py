@@ -229,3 +229,23 @@ class TestTrouble:
     def test_listing_a_bucket_that_is_not_there_says_so(self, connect):
         with pytest.raises(StoreUnavailable):
             list(connect("no-such-bucket-here").list_keys(""))
+
+
+def test_many_objects_are_listed_in_pages_and_removed_at_once(store, monkeypatch):
+    monkeypatch.setattr("pipeline3d.store.s3.PAGE_KEYS", 2)
+    keys = [f"a/{number}" for number in range(5)]
+    for number, key in enumerate(keys):
+        store.put_bytes(key, b"x" * number, "text/plain")
+    store.put_bytes("b/theirs", b"x", "text/plain")
+    pages = list(store.list_pages("a/"))
+    assert [[facts.key for facts in page] for page in pages] == [keys[:2], keys[2:4], keys[4:]]
+    assert [facts.size for page in pages for facts in page] == [0, 1, 2, 3, 4]
+    assert all(facts.modified_at == store.stat(facts.key).modified_at for page in pages for facts in page)
+    store.remove_many([*keys, "a/never-was"])
+    store.remove_many([])
+    assert list(store.list_keys("")) == ["b/theirs"]
+
+
+def test_objects_that_cannot_be_removed_are_an_error(connect):
+    with pytest.raises(StoreUnavailable):
+        connect("no-such-bucket").remove_many(["a"])

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 from pipeline3d.store.keys import (
     MAX_NAME_LENGTH,
     artifact_key,
+    is_temporary,
+    job_of_artifact,
     job_prefix,
     owner_of_upload,
+    run_of_compute_log,
     sanitise_filename,
     temporary_key,
     upload_key,
@@ -98,3 +101,25 @@ def test_an_artifact_cannot_leave_its_folder(asset, name):
 def test_temporary_keys_are_apart_from_everything_else():
     assert temporary_key() != temporary_key()
     assert temporary_key().startswith("tmp/")
+
+
+@pytest.mark.parametrize(
+    ("key", "job", "run", "temporary"),
+    [
+        (f"jobs/{JOB}/mesh/mesh.glb", JOB, None, False),
+        (f"compute_logs/storage/{JOB}/compute_logs/abc.err", None, str(JOB), False),
+        (f"tmp/{JOB}", None, None, True),
+        (f"jobs/{JOB}/mesh.glb", None, None, False),  # no asset: somebody else put it there
+        (f"jobs/{JOB}/a/b/mesh.glb", None, None, False),
+        ("jobs/readme/a/b.txt", None, None, False),
+        ("jobs/AAAAAAAA-2222-4222-8222-222222222222/mesh/mesh.glb", None, None, False),  # our ids are lower
+        (f"theirs/jobs/{JOB}/mesh/mesh.glb", None, None, False),
+        (f"compute_logs/{JOB}/abc.err", None, None, False),
+        ("compute_logs/storage/backfill/abc.err", None, None, False),
+        ("tmp/notes.txt", None, None, False),
+        (f"tmp/{JOB}/part", None, None, False),
+        ("", None, None, False),
+    ],
+)
+def test_only_keys_of_our_own_forms_are_recognised(key, job, run, temporary):
+    assert (job_of_artifact(key), run_of_compute_log(key), is_temporary(key)) == (job, run, temporary)
