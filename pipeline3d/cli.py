@@ -215,6 +215,29 @@ def submit(photo: Path, model_id: str, params: tuple[str, ...]) -> None:
 
 
 @main.command()
+@click.option(
+    "--count", type=click.IntRange(1), default=3, show_default=True, help="Requests, one at a time."
+)
+@explains_errors
+def probe(count: int) -> None:
+    """Send requests that make nothing the whole way, and say how long each took."""
+    from datetime import datetime
+
+    client = _signed_in_client()
+    for _ in range(count):
+        job = client.wait(client.create_job("probe-v1", {})["id"])
+        created, started, completed = (
+            datetime.fromisoformat(job[name]) if job[name] else None
+            for name in ("created_at", "started_at", "completed_at")
+        )
+        if job["status"] != "SUCCEEDED" or not (created and started and completed):
+            click.secho(f"{job['status']}: {job['error'] and job['error']['message']}", fg="red", err=True)
+            sys.exit(1)
+        waited, whole = (started - created).total_seconds(), (completed - created).total_seconds()
+        click.echo(f"done after {whole:.2f} s, of which {waited:.2f} s until a worker began")
+
+
+@main.command()
 @click.argument("job_id", type=click.UUID)
 @explains_errors
 def watch(job_id: Any) -> None:

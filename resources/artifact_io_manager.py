@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import dagster as dg
 
@@ -42,7 +43,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         guard.require_ownership()
         asset = context.asset_key.path[-1]
         key = artifact_key(guard.job.job_id, asset, obj.path.name)
-        stored = self.object_store.connect().put_file(key, obj.path, obj.content_type)
+        stored = self.object_store.connect().put_file(
+            key, obj.path, obj.content_type, writer=UUID(context.run_id)
+        )
         self.jobs_database.connect().record_artifact(
             guard.job.job_id,
             guard.job.attempt,

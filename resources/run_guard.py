@@ -17,11 +17,9 @@ from uuid import UUID
 import psutil
 
 from pipeline3d.errors import LeaseLost, Pipeline3dError
+from pipeline3d.requests.backoff import retry_delay_s
 from pipeline3d.requests.ledger import JobLedger, Standing
 from pipeline3d.values import STAGES_BY_KIND, FailureReport, JobInput, Progress
-
-RETRY_BASE_S = 2.0
-"""Delay before the second attempt; doubles with each further one."""
 
 
 class RunGuard:
@@ -86,7 +84,7 @@ class RunGuard:
         if not self.owns_request:
             return
         if report.retryable:
-            delay_s = RETRY_BASE_S * 2 ** (self.job.attempt - 1)
+            delay_s = retry_delay_s(self.job.job_id, self.job.attempt)
             self._ledger.requeue(self.job.job_id, self._run_id, report, delay_s)
         else:
             self._ledger.fail(self.job.job_id, self._run_id, report)

@@ -8,7 +8,6 @@ broker again of runs that it forgot. All it goes by is in Postgres, so it works 
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import subprocess
 import time
@@ -41,10 +40,14 @@ logger = logging.getLogger("pipeline3d.warden")
 
 StartWorker = Callable[[Path], "subprocess.Popen[bytes]"]
 Publish = Callable[[str, str], None]
+CleanUp = Callable[[str], None]
 
 
 class Warden:
-    """One worker, from its registration to its end. `start_worker` begins its Celery process."""
+    """One worker, from its registration to its end.
+
+    `start_worker` begins its Celery process, `clean_up` removes what a killed run left on disk and in the store.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class Warden:
         ledger: JobLedger,
         start_worker: StartWorker,
         publish: Publish,
-        scratch: Path,
+        clean_up: CleanUp,
         ready_file: Path,
         shutdown_grace_s: float,
     ) -> None:
@@ -63,7 +66,7 @@ class Warden:
         self._ledger = ledger
         self._start_worker = start_worker
         self._publish = publish
-        self._scratch = scratch
+        self._clean_up = clean_up
         self._ready_file = ready_file
         self._shutdown_grace_s = shutdown_grace_s
         self._process: subprocess.Popen[bytes] | None = None
@@ -235,8 +238,7 @@ class Warden:
         fate = self._end_in_dagster(run)
         if run.job_id is not None:
             settle_ended_run(self._ledger, run.job_id, run.run_id, fate, attempt=run.attempt)
-        for folder in self._scratch.glob(f"run-{run.run_id}-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        self._clean_up(run.run_id)
         self._fleet.finish(run.run_id, self._facts.id)
         logger.warning("run %s: its process %s is gone, settled as %s", run.run_id, run.worker_pid, fate)
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.errors import Pipeline3dError
 from pipeline3d.launch.celery_app import build_app, plan_result_backend, publish
 from pipeline3d.launch.warden import Warden
 from pipeline3d.launch.worker_app import LOG_FORMAT
 from pipeline3d.local.parentage import environment_for_child
 from pipeline3d.requests.fleet import Fleet, WorkerFacts
 from pipeline3d.requests.ledger import JobLedger
+from pipeline3d.store.s3 import S3Store
 
 
 def serve(
@@ -58,7 +61,7 @@ def serve(
         ledger=JobLedger(engine),
         start_worker=lambda ready: start_celery(facts, environment, ready),
         publish=lambda run_id, queue: publish(app, run_id, queue),
-        scratch=data_directory / "scratch",
+        clean_up=lambda run_id: clean_up(run_id, data_directory / "scratch", environment),
         ready_file=ready_file,
         shutdown_grace_s=shutdown_grace_s,
     )
@@ -66,6 +69,24 @@ def serve(
         warden.run()
     finally:
         ready_file.unlink(missing_ok=True)
+
+
+def clean_up(run_id: str, scratch: Path, environment: Mapping[str, str]) -> None:
+    """Remove the scratch folder of a run that was killed, and the object that it was writing."""
+    for folder in scratch.glob(f"run-{run_id}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    store = S3Store(
+        endpoint=environment["MINIO_ENDPOINT"],
+        access_key=environment["MINIO_ACCESS_KEY"],
+        secret_key=environment["MINIO_SECRET_KEY"],
+        bucket=environment["MINIO_BUCKET"],
+        secure=environment["MINIO_SECURE"] == "true",
+    )
+    try:
+        store.remove_unfinished(UUID(run_id))
+    except (Pipeline3dError, ValueError) as error:
+        # The nightly prune removes it.
+        logging.getLogger("pipeline3d.warden").warning("an object of run %s may be left: %s", run_id, error)
 
 
 def start_celery(

@@ -13,6 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from pipeline3d.errors import LeaseLost, UnknownJob
+from pipeline3d.requests.backoff import retry_delay_s
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.states import is_finished
 from pipeline3d.values import FailureReport, JobState
@@ -47,8 +48,6 @@ class RunFate(StrEnum):
 
 REPORT_BY_FATE = {RunFate.SUCCEEDED: NO_RESULT, RunFate.FAILED: RUN_FAILED, RunFate.LOST: WORKER_LOST}
 
-RETRY_DELAY_S = 2.0
-
 
 def fate_of_status(status: str | None) -> RunFate:
     """A Dagster run's status (None: there is no such run) as a fate."""
@@ -80,12 +79,14 @@ def settle_ended_run(
     Harmless when the request was settled already.
     """
     try:
-        if fate is RunFate.ALIVE or is_finished(ledger.read_job(job_id).state):
+        job = ledger.read_job(job_id)
+        if fate is RunFate.ALIVE or is_finished(job.state):
             return False
         if fate is RunFate.CANCELED:
             ledger.mark_canceled(job_id, run_id)
         else:
-            ledger.requeue(job_id, run_id, REPORT_BY_FATE[fate], RETRY_DELAY_S)
+            delay_s = retry_delay_s(job_id, job.attempt)
+            ledger.requeue(job_id, run_id, REPORT_BY_FATE[fate], delay_s)
     except LeaseLost:
         return attempt is not None and _settle_unbegun(ledger, job_id, attempt, fate)
     except UnknownJob:
@@ -98,6 +99,6 @@ def _settle_unbegun(ledger: JobLedger, job_id: UUID, attempt: int, fate: RunFate
     if fate is RunFate.CANCELED:
         return ledger.cancel_queued(job_id, attempt)
     with suppress(LeaseLost):
-        ledger.next_attempt(job_id, attempt, REPORT_BY_FATE[fate], RETRY_DELAY_S)
+        ledger.next_attempt(job_id, attempt, REPORT_BY_FATE[fate], retry_delay_s(job_id, attempt))
         return True
     return False

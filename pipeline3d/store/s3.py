@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 import minio
 import urllib3
@@ -105,10 +106,20 @@ class S3Store:
                     hint="Restart the service: it makes the bucket at its start.",
                 )
 
-    def put_file(self, key: str, path: Path, content_type: str) -> StoredObject:
-        """Store a file; a reader of the key sees all of it or nothing."""
+    def put_file(
+        self, key: str, path: Path, content_type: str, *, writer: UUID | None = None
+    ) -> StoredObject:
+        """Store a file; a reader of the key sees all of it or nothing.
+
+        A writer (a run) that is killed meanwhile leaves one object behind, by a name that tells of it:
+        `remove_unfinished` removes it.
+        """
         with path.open("rb") as file:
-            return self._publish(key, file, path.stat().st_size, content_type)
+            return self._publish(key, file, path.stat().st_size, content_type, writer)
+
+    def remove_unfinished(self, writer: UUID) -> None:
+        """Remove what a writer left behind that was killed; harmless where there is nothing."""
+        self.remove(temporary_key(writer))
 
     def put_bytes(self, key: str, data: bytes, content_type: str) -> StoredObject:
         """Store content that is in memory, as `put_file` does."""
@@ -225,8 +236,10 @@ class S3Store:
             "GET", self.bucket, key, expires_s=expires_s, now=datetime.now(UTC), query=query
         )
 
-    def _publish(self, key: str, source: BinaryIO, size: int, content_type: str) -> StoredObject:
-        temporary = temporary_key()
+    def _publish(
+        self, key: str, source: BinaryIO, size: int, content_type: str, writer: UUID | None = None
+    ) -> StoredObject:
+        temporary = temporary_key(writer)
         reader = _HashingReader(source)
         with self._translated(key):
             # the client only ever calls `read`
