@@ -18,6 +18,7 @@ from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.store.keys import (
     COMPUTE_LOGS,
     JOBS,
+    LOG_STORAGE,
     TEMPORARY,
     UPLOADS,
     is_temporary,
@@ -108,18 +109,23 @@ class FilePruner:
             lambda old: [facts for facts in old if is_temporary(facts.key)],
         )
 
-    def prune_compute_logs(self, stale_runs: AbstractSet[str], all_runs: AbstractSet[str]) -> Removed:
-        """The output of runs that go, and of runs that are gone."""
+    def prune_compute_logs(
+        self, stale_runs: AbstractSet[str], all_runs: AbstractSet[str], *, keep_others: timedelta
+    ) -> Removed:
+        """The output of runs that go and of runs that are gone; what ticks wrote goes by its age."""
 
-        def choose(page: Sequence[ObjectFacts]) -> list[ObjectFacts]:
-            return [
-                facts
-                for facts in page
-                if (run_id := run_of_compute_log(facts.key))
-                and (run_id in stale_runs or (run_id not in all_runs and self._is_older(facts, ORPHAN_AFTER)))
-            ]
+        def is_past(facts: ObjectFacts) -> bool:
+            run_id = run_of_compute_log(facts.key)
+            if run_id is None:
+                return self._is_older(facts, keep_others)
+            return run_id in stale_runs or (run_id not in all_runs and self._is_older(facts, ORPHAN_AFTER))
 
-        return self._prune_prefix(COMPUTE_LOGS, "outputs of runs", choose, older_than=None)
+        return self._prune_prefix(
+            f"{COMPUTE_LOGS}/{LOG_STORAGE}",
+            "outputs of runs",
+            lambda page: [facts for facts in page if is_past(facts)],
+            older_than=None,
+        )
 
     def _prune_prefix(
         self,

@@ -70,7 +70,9 @@ class Prune:
         return (
             # before the runs: what is counted here must not depend on whether they are there
             self._prune_events,
-            lambda: files.prune_compute_logs(set(self._stale_runs), self._all_runs),
+            lambda: files.prune_compute_logs(
+                set(self._stale_runs), self._all_runs, keep_others=timedelta(days=keep.run_log_days)
+            ),
             self._prune_runs,
             # after its runs: a key that is still there is planned again
             self._prune_keys,

@@ -18,6 +18,8 @@ UPLOADS = "uploads/inputs"
 JOBS = "jobs"
 TEMPORARY = "tmp"
 COMPUTE_LOGS = "compute_logs"
+LOG_STORAGE = "storage"
+"""What Dagster puts between the prefix of its logs and their own names."""
 MAX_NAME_LENGTH = 100
 """Longest file name in a key; S3 allows 1024 bytes for the whole key."""
 
@@ -63,7 +65,7 @@ def job_of_artifact(key: str) -> UUID | None:
 def run_of_compute_log(key: str) -> str | None:
     """Which run's output a key names; None where Dagster makes no such key."""
     parts = key.split("/")
-    if len(parts) < 4 or parts[:2] != [COMPUTE_LOGS, "storage"] or _canonical_uuid(parts[2]) is None:
+    if len(parts) < 4 or parts[:2] != [COMPUTE_LOGS, LOG_STORAGE] or _canonical_uuid(parts[2]) is None:
         return None
     return parts[2]
 

@@ -291,6 +291,8 @@ def fill_outputs(past: Past, doomed: Doomed) -> None:
     past.output_of(str(uuid.uuid4()), days=0)
     doomed.objects |= {past.output_of(run_id) for run_id in doomed.runs}
     doomed.objects.add(past.output_of(str(uuid.uuid4()), days=2))
+    past.put("compute_logs/storage/location/dispatch_requests_0/1.err", days=10)
+    doomed.objects.add(past.put("compute_logs/storage/location/dispatch_requests_0/2.err", days=20))
 
 
 def fill_fleet(past: Past, doomed: Doomed) -> None:
