@@ -253,6 +253,14 @@ def watch(job_id: Any) -> None:
 
 @main.command()
 @click.argument("job_id", type=click.UUID)
+@explains_errors
+def cancel(job_id: Any) -> None:
+    """End a job. Prints its state: CANCELING while its run is being stopped."""
+    click.echo(_signed_in_client().cancel(job_id)["status"])
+
+
+@main.command()
+@click.argument("job_id", type=click.UUID)
 @click.option("--out", type=click.Path(path_type=Path), default=None, help="File; JOB_ID.glb if not given.")
 @explains_errors
 def get(job_id: Any, out: Path | None) -> None:

@@ -72,6 +72,9 @@ class JobCreate(BaseModel):
     model_id: Annotated[Text, Field(min_length=1, max_length=100, examples=["inflate-v1"])]
     input_params: Json = Field(default_factory=dict, description="See the model's parameters_schema.")
     prompt: Annotated[Text, Field(max_length=MAX_PROMPT_LENGTH)] | None = None
+    priority: Annotated[
+        int, Field(ge=-100, le=100, description="Higher ones start first; of equal ones users take turns.")
+    ] = 0
     tags: Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=20)] = []
     metadata: Json = Field(default_factory=dict, description="Kept and returned as it is.")
 
@@ -120,6 +123,8 @@ class JobLinks(BaseModel):
     events: str
     artifacts: str
     download: str
+    cancel: str
+    retry: str
     lineage: str | None
 
 
@@ -134,6 +139,7 @@ class JobRead(BaseModel):
     input_params: dict[str, Any]
     params: dict[str, Any]
     status: str
+    priority: int
     progress_percent: int
     progress: ProgressRead
     attempt: int

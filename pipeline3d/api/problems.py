@@ -28,6 +28,7 @@ RETRY_AFTER_S = 5
 STATUS_BY_CODE: dict[str, int] = {
     "invalid_api_key": 403,
     "inactive_user": 400,
+    "not_retryable": 409,
     "no_result": 404,
     "unknown_artifact": 404,
     "file_too_large": 413,

@@ -100,6 +100,7 @@ async def _check(
         input_params=take_prompt(body.input_params, None)[0],
         params=checked.params,
         upload=upload,
+        priority=body.priority,
         tags=tuple(body.tags),
         metadata=body.metadata,
         idempotency_key=idempotency_key,

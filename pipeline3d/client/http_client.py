@@ -1,4 +1,4 @@
-"""A synchronous client of the HTTP API: upload, ask, wait, download.
+"""A synchronous client of the HTTP API: upload, ask, wait, cancel, download.
 
 Answers are the API's own JSON objects. Every refusal is a `Pipeline3dError` with the API's code, so a caller
 decides by code and never by text. Files are streamed and verified, and appear whole or not at all.
@@ -98,6 +98,7 @@ class Pipeline3dClient:
         input_params: dict[str, Any],
         *,
         prompt: str | None = None,
+        priority: int = 0,
         tags: list[str] | None = None,
         metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
@@ -107,6 +108,7 @@ class Pipeline3dClient:
             "model_id": model_id,
             "input_params": input_params,
             "prompt": prompt,
+            "priority": priority,
             "tags": tags or [],
             "metadata": metadata or {},
         }
@@ -116,6 +118,14 @@ class Pipeline3dClient:
     def get_job(self, job_id: UUID | str) -> Job:
         """A job as it stands."""
         return dict(self._call("GET", f"{API_PREFIX}/jobs/{job_id}"))
+
+    def cancel(self, job_id: UUID | str) -> Job:
+        """End a job; CANCELING while its run is being stopped. A finished one comes back as it is."""
+        return dict(self._call("POST", f"{API_PREFIX}/jobs/{job_id}/cancel"))
+
+    def retry(self, job_id: UUID | str) -> Job:
+        """Try a job that did not succeed once more; one that is under way comes back as it is."""
+        return dict(self._call("POST", f"{API_PREFIX}/jobs/{job_id}/retry"))
 
     def list_jobs(self, *, skip: int = 0, limit: int = 50) -> list[Job]:
         """One's own jobs, newest first."""

@@ -1,4 +1,4 @@
-"""Jobs: create, look at, download."""
+"""Jobs: create, look at, cancel, try again, download."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from pipeline3d.api.auth import CurrentAccount
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead, EventRead, JobCreate, JobRead
+from pipeline3d.api.changing import cancel_job, retry_job
 from pipeline3d.api.presenting import present_artifact, present_event
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.submission import submit_job
 from pipeline3d.api.viewing import link_named_artifact, link_result, read_own_job, view_jobs
 from pipeline3d.requests import reading
+from pipeline3d.values import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -59,6 +61,24 @@ async def list_jobs(
 async def read_job(job_id: UUID, account: CurrentAccount, services: AppServices) -> JobRead:
     """One job."""
     [job] = await view_jobs(services, [await read_own_job(services, account, job_id)])
+    return job
+
+
+@router.delete("/{job_id}")
+@router.delete("/{job_id}/", include_in_schema=False)
+@router.post("/{job_id}/cancel")
+async def cancel(job_id: UUID, account: CurrentAccount, services: AppServices, response: Response) -> JobRead:
+    """End a job: 200 once it has ended, 202 while its run is being stopped. A finished job stays as it is."""
+    [job] = await view_jobs(services, [await cancel_job(services, account, job_id)])
+    if job.status == JobState.CANCELING:
+        response.status_code = HTTPStatus.ACCEPTED
+    return job
+
+
+@router.post("/{job_id}/retry")
+async def retry(job_id: UUID, account: CurrentAccount, services: AppServices) -> JobRead:
+    """Try a job that did not succeed once more, as a new attempt. One that is under way stays as it is."""
+    [job] = await view_jobs(services, [await retry_job(services, account, job_id)])
     return job
 
 

@@ -8,14 +8,15 @@ const LAST_POLL_MS = 1000;
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "EXPIRED"];
 const $ = (id) => document.getElementById(id);
 let photo = null;
+let watched = null;
 
 function show(problem) {
   $("problem").textContent = problem || "";
 }
 
-async function call(path, { body, headers } = {}) {
+async function call(path, { body, headers, method } = {}) {
   const response = await fetch(API + path, {
-    method: body ? "POST" : "GET",
+    method: method || (body ? "POST" : "GET"),
     headers: { "x-api-key": sessionStorage.getItem(KEY) || "", "content-type": "application/json", ...headers },
     body: body && JSON.stringify(body),
   });
@@ -73,6 +74,9 @@ async function watch(job) {
     $("bar").value = job.progress_percent;
     const stage = progress.stage ? `${progress.stage.replaceAll("_", " ")} (${progress.stage_number} of ${progress.stage_count})` : "";
     $("stage").textContent = [status.toLowerCase(), stage].filter(Boolean).join(": ");
+    watched = job;
+    $("cancel").hidden = ENDED.includes(status);
+    $("cancel").disabled = status === "CANCELING";
     if (ENDED.includes(status)) return job;
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(pause * 1.5, LAST_POLL_MS);
@@ -81,6 +85,7 @@ async function watch(job) {
 }
 
 async function finish(job) {
+  if (job.status === "CANCELED") return;
   if (job.status !== "SUCCEEDED") {
     throw new Error(job.error ? [job.error.message, job.error.hint].filter(Boolean).join(" ") : `The job is ${job.status}.`);
   }
@@ -114,6 +119,11 @@ $("create").addEventListener("submit", (event) => {
     const body = { model_id: "inflate-v1", input_params: { input_path, quality } };
     await finish(await watch(await call("/jobs/", { body, headers })));
   }).finally(() => { $("start").disabled = !photo; });
+});
+
+$("cancel").addEventListener("click", () => {
+  $("cancel").disabled = true;
+  attempt(() => call(`/jobs/${watched.id}/cancel`, { method: "POST" }));
 });
 
 $("photo").addEventListener("change", (event) => choose(event.target.files[0]));

@@ -10,6 +10,7 @@ from pipeline3d.store.signed_links import preview_path
 from pipeline3d.values import ArtifactType, FailureReport, Progress, StoredObject
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, SIGNING_KEY
 
+READY_FIRST = ["inflate-v1", "probe-v1", "dreamfusion-sd", "sf3d-v1", "triposr-v1"]
 BAD = FailureReport(code="no_clear_object", message="Nothing in it.", stage="mesh", hint="Another photo.")
 
 
@@ -136,8 +137,8 @@ class TestPreviews:
 
 def test_the_catalogue_lists_what_is_ready_first_and_why_the_rest_is_not(api):
     models = api.http.get("/api/v1/models").json()
-    assert [model["id"] for model in models] == ["inflate-v1", "dreamfusion-sd", "sf3d-v1", "triposr-v1"]
-    assert [model["ready"] for model in models] == [True, False, False, False]
+    assert [model["id"] for model in models] == READY_FIRST
+    assert [model["ready"] for model in models] == [True, True, False, False, False]
     assert models[1]["not_ready_code"] == "not_built"
     assert models[1]["not_ready_reason"]
     schema = api.http.get("/api/v1/models/inflate-v1").json()["parameters_schema"]
