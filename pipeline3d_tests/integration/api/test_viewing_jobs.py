@@ -139,8 +139,8 @@ def test_the_catalogue_lists_what_is_ready_first_and_why_the_rest_is_not(api):
     models = api.http.get("/api/v1/models").json()
     assert [model["id"] for model in models] == READY_FIRST
     assert [model["ready"] for model in models] == [True, True, False, False, False]
-    assert models[1]["not_ready_code"] == "not_built"
-    assert models[1]["not_ready_reason"]
+    assert models[2]["not_ready_code"] == "not_built"
+    assert models[2]["not_ready_reason"]
     schema = api.http.get("/api/v1/models/inflate-v1").json()["parameters_schema"]
     assert schema["properties"]["quality"]["enum"] == ["fast", "balanced", "quality"]
     assert api.http.get("/api/v1/models/none").status_code == 404
