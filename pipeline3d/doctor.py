@@ -20,9 +20,11 @@ import httpx
 import sqlalchemy as sa
 
 from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.database.tables import models
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.installation import Installation
 from pipeline3d.local.data_lock import is_held
+from pipeline3d.requests.turns import count_slots
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 
@@ -37,7 +39,7 @@ VARIABLES = {
     "dagster database": "DAGSTER_PG_URL",
     "object store": "MINIO_ENDPOINT and its keys",
     "clock": "MINIO_ENDPOINT",
-    "redis": "REDIS_URL",
+    "broker": "BROKER_URL or REDIS_URL",
     "api": "API_URL",
     "dagster": "DAGSTER_URL",
 }
@@ -79,7 +81,8 @@ def examine(installation: Installation) -> list[Finding]:
         ("clock", lambda: check_clock(settings, "objects" in installation.embedded)),
         ("api", lambda: check_address("api", settings.api_url, "/ready", running)),
         ("dagster", lambda: check_address("dagster", settings.dagster_url, "/server_info", running)),
-        ("redis", lambda: check_redis(settings.redis_url)),
+        ("broker", lambda: check_broker(settings.broker_url or settings.redis_url)),
+        ("workers", lambda: check_workers(settings, database_awaited)),
         ("ffmpeg", check_ffmpeg),
         ("gpu", lambda: check_gpu(settings.use_gpu)),
         ("models", lambda: check_models(settings)),
@@ -204,25 +207,58 @@ def check_address(part: str, url: str | None, path: str, running: bool) -> Itera
     )
 
 
-def check_redis(url: str | None) -> Iterable[Finding]:
-    """Redis answers PING, where one is configured."""
-    if url is None:
-        yield Finding(part="redis", level=Level.NOTE, message="not configured, and nothing needs one")
-        return
-    parts = urlsplit(url)
-    import socket
+def check_broker(url: str | None) -> Iterable[Finding]:
+    """What wakes the workers takes a connection."""
+    from pipeline3d.launch.celery_app import build_app
 
-    with socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379), timeout=2) as link:
-        link.sendall(b"PING\r\n")
-        answer = link.recv(64).decode(errors="replace").strip()
-    # A server that wants a password answers too; that it speaks the protocol is what is looked at.
-    good = answer.startswith(("+PONG", "-NOAUTH"))
-    yield Finding(
-        part="redis",
-        level=Level.OK if good else Level.PROBLEM,
-        message=f"{parts.hostname} answers {answer!r}",
-        advice="" if good else "Is this really a Redis server? Check REDIS_URL.",
-    )
+    if url is None:
+        yield Finding(part="broker", level=Level.OK, message="Postgres wakes the workers")
+        return
+    app = build_app(url, result_backend="disabled://")
+    parts = urlsplit(url)
+    with app.connection_for_write(connect_timeout=2) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=3)
+        except Exception as error:  # every broker has errors of its own
+            yield Finding(
+                part="broker",
+                level=Level.PROBLEM,
+                message=f"{parts.scheme} at {parts.hostname} does not answer ({type(error).__name__})",
+                advice="Check BROKER_URL or REDIS_URL. Requests go on, each a few seconds later.",
+            )
+            return
+    yield Finding(part="broker", level=Level.OK, message=f"{parts.scheme} at {parts.hostname}")
+
+
+def check_workers(settings: Settings, awaited: bool) -> Iterable[Finding]:
+    """Every queue that a ready model needs is served by a worker that lives."""
+    if settings.database_url is None or awaited:
+        yield _starts_with_up(
+            "workers", "one worker for the queues " + ", ".join(settings.pipeline3d_worker_queues)
+        )
+        return
+    engine = create_sync_engine(settings.database_url)
+    try:
+        with engine.connect() as connection:
+            served = {
+                row.queue: row.slots for row in connection.execute(count_slots(settings.silent_after_s))
+            }
+            ready = models.c.readiness["ready"].as_boolean()
+            asked = connection.execute(
+                sa.select(models.c.queue).where(models.c.is_active, ready).distinct()
+            ).scalars()
+            unserved = sorted(set(asked) - set(served))
+    finally:
+        engine.dispose()
+    for queue, slots in sorted(served.items()):
+        yield Finding(part="workers", level=Level.OK, message=f"queue {queue}: {slots} runs at a time")
+    for queue in unserved:
+        yield Finding(
+            part="workers",
+            level=Level.PROBLEM,
+            message=f"queue {queue}: no worker serves it, its requests wait",
+            advice=f"Start one: pipeline3d worker --queues {queue}",
+        )
 
 
 def check_ffmpeg() -> Iterable[Finding]:

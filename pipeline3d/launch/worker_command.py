@@ -39,7 +39,8 @@ def serve(
     """Serve the queues in this process until it is told to stop. `environment` is complete."""
     os.environ.update(environment)
     logging.basicConfig(format=LOG_FORMAT, level=environment.get("LOG_LEVEL", "INFO"))
-    logging.getLogger("kombu").setLevel(logging.WARNING)
+    for name in ("alembic", "kombu"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     database_url, broker_url = environment["DATABASE_URL"], environment["BROKER_URL"]
     host = socket.gethostname()
     facts = WorkerFacts(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline3d.doctor import Level, check_disk, check_models, check_redis, examine
+from pipeline3d.doctor import Level, check_broker, check_disk, check_models, examine
 from pipeline3d.installation import Installation
 from pipeline3d.settings import Settings
 
@@ -37,7 +37,7 @@ def test_a_configured_service_that_does_not_answer_is_a_problem_with_advice(tmp_
     )
     installation = Installation(settings=broken, environment={}, embedded=frozenset(), state=None)
     findings = {finding.part: finding for finding in examine(installation)}
-    for part in ("database", "dagster database", "object store", "redis"):
+    for part in ("database", "dagster database", "object store", "broker", "workers"):
         assert findings[part].level is Level.PROBLEM, part
         assert findings[part].advice, part
         assert "secret-word" not in findings[part].message
@@ -49,22 +49,32 @@ def test_a_folder_that_cannot_be_written_is_named():
     assert "/proc" in finding.message
 
 
-def test_something_that_is_not_redis_is_recognised():
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_something_that_is_not_a_broker_is_recognised(scheme):
     with socket.create_server(("127.0.0.1", 0)) as server:
         import threading
 
         def answer() -> None:
-            link, _ = server.accept()
-            with link:
-                link.recv(64)
-                link.sendall(b"HTTP/1.1 400 Bad Request\r\n")
+            while True:
+                try:
+                    link, _ = server.accept()
+                except OSError:
+                    return
+                with link:
+                    link.recv(64)
+                    link.sendall(b"HTTP/1.1 400 Bad Request\r\n")
 
-        thread = threading.Thread(target=answer)
-        thread.start()
-        (finding,) = check_redis(f"redis://127.0.0.1:{server.getsockname()[1]}")
-        thread.join()
+        threading.Thread(target=answer, daemon=True).start()
+        (finding,) = check_broker(f"{scheme}://:secret-word@127.0.0.1:{server.getsockname()[1]}")
     assert finding.level is Level.PROBLEM
     assert "REDIS_URL" in finding.advice
+    assert "secret-word" not in finding.message
+
+
+def test_without_a_broker_of_its_own_postgres_is_named():
+    (finding,) = check_broker(None)
+    assert finding.level is Level.OK
+    assert "Postgres" in finding.message
 
 
 @pytest.mark.parametrize(("exists", "level"), [(True, Level.NOTE), (False, Level.PROBLEM)])
