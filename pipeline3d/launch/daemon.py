@@ -19,17 +19,21 @@ import click
 from dagster import DagsterInstance
 from dagster._core.workspace.context import IWorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.controller import create_daemon_of_type, daemon_controller_from_instance
-from dagster._daemon.daemon import DaemonIterator, DagsterDaemon, SensorDaemon
+from dagster._daemon.daemon import BackfillDaemon, DaemonIterator, DagsterDaemon, SensorDaemon
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 
 from pipeline3d.launch.coordinator import QUEUE_BELL
+from pipeline3d.launch.daemon_errors import report_errors_calmly
 
 SENSOR_PAUSE_S = 0.1
 """Shortest time between two rounds over the sensors."""
 LONGEST_SENSOR_PAUSE_S = 1.0
+BACKFILL_PAUSE_S = 5.0
+"""A backfill needs two rounds, one to begin and one to see that it is done; Dagster's own take 30 s each."""
 BUSY_QUEUE_PAUSE_S = 0.2
 """While runs are waiting for a place, and after each of them."""
 
@@ -54,6 +58,26 @@ class PromptSensorDaemon(SensorDaemon):
             yield None
             shutdown_event.wait(SENSOR_PAUSE_S)
             wait_for_any(futures.values(), LONGEST_SENSOR_PAUSE_S)
+
+
+class PromptBackfillDaemon(BackfillDaemon):
+    """Looks at the backfills more often."""
+
+    def core_loop(
+        self, workspace_process_context: IWorkspaceProcessContext[Any], shutdown_event: threading.Event
+    ) -> DaemonIterator:
+        """Rounds over the backfills that are under way."""
+        futures: dict[str, Future[Any]] = {}
+        while True:  # whoever iterates stops at the shutdown
+            yield from execute_backfill_iteration(
+                workspace_process_context,
+                self._logger,
+                threadpool_executor=self._threadpool_executor,
+                backfill_futures=futures,
+                submit_threadpool_executor=self._submit_threadpool_executor,
+            )
+            yield None
+            shutdown_event.wait(BACKFILL_PAUSE_S)
 
 
 class PromptDequeuer(QueuedRunCoordinatorDaemon):
@@ -83,13 +107,15 @@ def wait_for_any(futures: Iterable[Future[Any]], timeout_s: float) -> None:
 
 
 def create_daemons(instance: DagsterInstance) -> list[DagsterDaemon[Any]]:
-    """The daemons that Dagster wants for this instance, two of them ours."""
+    """The daemons that Dagster wants for this instance, three of them ours."""
     return [_create_daemon(kind, instance) for kind in instance.get_required_daemon_types()]
 
 
 def _create_daemon(kind: str, instance: DagsterInstance) -> DagsterDaemon[Any]:
     if kind == SensorDaemon.daemon_type():
         return PromptSensorDaemon(settings=instance.get_sensor_settings())
+    if kind == BackfillDaemon.daemon_type():
+        return PromptBackfillDaemon(settings=instance.get_backfill_settings())
     if kind == QueuedRunCoordinatorDaemon.daemon_type():
         return PromptDequeuer(interval_seconds=instance.run_coordinator.dequeue_interval_seconds)  # type: ignore[attr-defined]
     return create_daemon_of_type(kind, instance)
@@ -101,6 +127,7 @@ def _create_daemon(kind: str, instance: DagsterInstance) -> DagsterDaemon[Any]:
 def main(workspace: str, log_level: str) -> None:
     """Run the daemon until it is interrupted."""
     setup_interrupt_handlers()
+    report_errors_calmly()
     with (
         suppress(KeyboardInterrupt),
         capture_interrupts(),

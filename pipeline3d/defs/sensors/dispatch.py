@@ -16,6 +16,7 @@ import dagster as dg
 
 from pipeline3d.defs.jobs import JOB_NAME_BY_KIND, PRIORITY_TAG, REQUEST_JOBS, run_priority
 from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
+from pipeline3d.defs.sensors.outage import skips_while_postgres_is_away
 from pipeline3d.requests.admission import Admission
 from pipeline3d.values import STAGES_BY_KIND, Claim, Family
 from resources.jobs_database import JobsDatabase
@@ -104,6 +105,7 @@ def _build_sensor(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Claims queued requests and starts one run for each attempt.",
     )
+    @skips_while_postgres_is_away
     def dispatch_requests(
         context: dg.SensorEvaluationContext, jobs_database: JobsDatabase
     ) -> dg.SensorResult | dg.SkipReason:

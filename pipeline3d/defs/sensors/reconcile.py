@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import dagster as dg
 
+from pipeline3d.defs.sensors.outage import skips_while_postgres_is_away
 from pipeline3d.errors import LeaseLost
 from pipeline3d.requests.fleet import Fleet
 from pipeline3d.requests.ledger import JobLedger
@@ -111,6 +112,7 @@ def build_reconcile_sensor(lease_s: float, silent_after_s: float) -> dg.SensorDe
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Settles requests whose run was killed, cancelled or lost, and overdue ones.",
     )
+    @skips_while_postgres_is_away
     def reconcile_requests(context: dg.SensorEvaluationContext, jobs_database: JobsDatabase) -> dg.SkipReason:
         ledger, fleet = jobs_database.connect(), jobs_database.connect_fleet()
         done = settle_dead_workers(ledger, fleet, context.instance, silent_after_s)
