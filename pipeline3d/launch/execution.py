@@ -18,9 +18,10 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import DatabaseUnavailable
+from pipeline3d.launch.closing import close_run
 from pipeline3d.requests.fleet import Fleet, LaunchedRun
 from pipeline3d.requests.ledger import JobLedger
-from pipeline3d.requests.settlement import fate_of_status, is_called_off, settle_ended_run
+from pipeline3d.requests.settlement import RunFate, is_called_off, settle_ended_run
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance, DagsterRun
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
-GIVE_UP_AFTER_S = 600.0
-"""A database that is away for longer than this ends the process; the warden settles what it left."""
 
 logger = logging.getLogger("pipeline3d.worker")
 
@@ -60,7 +59,7 @@ class RunExecutor:
 
     def execute(self, run_id: str) -> str:
         """Execute a run that waits; says whether there was one."""
-        launched = self.fleet.take(run_id, self._worker_id, os.getpid())
+        launched = persist(lambda: self.fleet.take(run_id, self._worker_id, os.getpid()))
         if launched is None:
             return "not waiting"  # the message came twice or late
         try:
@@ -98,27 +97,27 @@ class RunExecutor:
             # Dagster has written it to the run's own log; a worker goes on with the next run.
             logger.exception("run %s ended with an error outside of its steps", run.run_id)
 
-    def _status(self, run_id: str) -> str | None:
-        run = self.instance.get_run_by_id(run_id)
-        return run.status.value if run else None
-
     def _settle(self, launched: LaunchedRun) -> None:
+        message = "The run could not be carried on; the worker's log says why."
+        fate = close_run(
+            self.instance,
+            launched.run_id,
+            message,
+            canceled=launched.cancel_requested,
+            otherwise=RunFate.FAILED,
+        )
         if launched.job_id is not None:
-            fate = fate_of_status(self._status(launched.run_id))
             settle_ended_run(self.ledger, launched.job_id, launched.run_id, fate, attempt=launched.attempt)
         self.fleet.finish(launched.run_id, self._worker_id)
 
 
-def persist(action: Callable[[], Result], *, patience_s: float = GIVE_UP_AFTER_S) -> Result:
-    """Do it again while the database is away. Raises what it raised last when the patience is at its end."""
-    deadline = time.monotonic() + patience_s
+def persist(action: Callable[[], Result]) -> Result:
+    """Do it again while the database is away, however long: without it there is nothing else to do."""
     pause_s = FIRST_PAUSE_S
     while True:
         try:
             return action()
         except (DatabaseUnavailable, OperationalError) as error:
-            if time.monotonic() + pause_s > deadline:
-                raise
             logger.warning("Postgres does not answer (%s); trying again in %.1f s", error, pause_s)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

@@ -19,11 +19,12 @@ import psutil
 from sqlalchemy.exc import OperationalError
 
 from pipeline3d.errors import DatabaseUnavailable, ServerFailure
+from pipeline3d.launch.closing import close_run
 from pipeline3d.launch.process_tree import adopt_orphans, end_orphans, is_below, signal_all, tree_of
 from pipeline3d.launch.stopping import Stopping
 from pipeline3d.requests.fleet import Fleet, LaunchedRun, WorkerFacts
 from pipeline3d.requests.ledger import JobLedger
-from pipeline3d.requests.settlement import RunFate, fate_of_status, settle_ended_run
+from pipeline3d.requests.settlement import RunFate, settle_ended_run
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -235,25 +236,15 @@ class Warden:
     def _settle_lost(self, run: LaunchedRun) -> None:
         """The process of a run is gone: end what it left, and give the request its due."""
         signal_all(self._trees.pop(run.run_id, ()), signal.SIGKILL)
-        fate = self._end_in_dagster(run)
+        message = "The process that executed the run is gone."
+        fate = close_run(
+            self.instance, run.run_id, message, canceled=run.cancel_requested, otherwise=RunFate.LOST
+        )
         if run.job_id is not None:
             settle_ended_run(self._ledger, run.job_id, run.run_id, fate, attempt=run.attempt)
         self._clean_up(run.run_id)
         self._fleet.finish(run.run_id, self._facts.id)
         logger.warning("run %s: its process %s is gone, settled as %s", run.run_id, run.worker_pid, fate)
-
-    def _end_in_dagster(self, run: LaunchedRun) -> RunFate:
-        """Close a dead run in Dagster; how it ended."""
-        dagster_run = self.instance.get_run_by_id(run.run_id)
-        if dagster_run is None:
-            return RunFate.LOST
-        if dagster_run.is_finished:
-            return fate_of_status(dagster_run.status.value)
-        if run.cancel_requested or dagster_run.status.value == "CANCELING":
-            self.instance.report_run_canceled(dagster_run)
-            return RunFate.CANCELED
-        self.instance.report_run_failed(dagster_run, "The process that executed the run is gone.")
-        return RunFate.LOST
 
     @property
     def instance(self) -> DagsterInstance:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, Executable, Row, Text, cast, delete, func, literal, select, update
+from sqlalchemy import Engine, Executable, Row, Text, and_, cast, delete, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.notifications import wait_for_notification
@@ -96,10 +96,14 @@ class Fleet:
     # -- for a worker's processes
 
     def take(self, run_id: str, worker_id: str, pid: int) -> LaunchedRun | None:
-        """Make a waiting run this process's own; None where somebody has it or it has ended."""
+        """Make a waiting run this process's own; None where somebody else has it or it has ended.
+
+        A process that lost the answer asks again and gets what it has.
+        """
+        own = and_(launched_runs.c.worker_id == worker_id, launched_runs.c.worker_pid == pid)
         taken = (
             update(launched_runs)
-            .where(launched_runs.c.run_id == run_id, launched_runs.c.worker_id.is_(None))
+            .where(launched_runs.c.run_id == run_id, or_(launched_runs.c.worker_id.is_(None), own))
             .values(worker_id=worker_id, worker_pid=pid, taken_at=func.now())
             .returning(*launched_runs.c)
         )

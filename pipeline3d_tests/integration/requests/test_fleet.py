@@ -152,16 +152,17 @@ def test_a_run_that_is_to_end_is_either_withdrawn_or_taken(fleet, launch):
     taken, withdrawn = [], []
     gate = threading.Barrier(4)
 
-    def take():
+    def take(pid: int):
         gate.wait()
-        taken.extend(run_id for run_id in runs if fleet.take(run_id, "w1", 7))
+        taken.extend(run_id for run_id in runs if fleet.take(run_id, "w1", pid))
 
     def withdraw():
         gate.wait()
         withdrawn.extend(run.run_id for run in fleet.withdraw_called_off())
 
     with ThreadPoolExecutor(4) as pool:
-        for future in [pool.submit(work) for work in (take, withdraw, take, withdraw)]:
+        work = [pool.submit(take, 7), pool.submit(take, 8), pool.submit(withdraw), pool.submit(withdraw)]
+        for future in work:
             future.result()
     assert sorted(taken + withdrawn) == sorted(runs)
 
@@ -283,3 +284,10 @@ def test_a_worker_that_nobody_calls_waits_no_longer_than_it_said(fleet):
     started = time.monotonic()
     assert fleet.wait_for_call(0.2) is False
     assert 0.2 <= time.monotonic() - started < 5
+
+
+def test_a_process_that_lost_the_answer_gets_what_it_took(fleet, launch):
+    run_id = launch()
+    assert fleet.take(run_id, "w1", 7) == fleet.take(run_id, "w1", 7) == fleet.find(run_id)
+    assert fleet.take(run_id, "w1", 8) is None  # its neighbour in the same worker
+    assert fleet.take(run_id, "w2", 7) is None  # the same pid on another host
