@@ -8,37 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline3d.errors import Pipeline3dError, SettingsError
+from pipeline3d import operating
+from pipeline3d.explained_errors import explains_errors
 
 if TYPE_CHECKING:
     from pipeline3d.client import Pipeline3dClient
     from pipeline3d.installation import Installation
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-def explains_errors(command: Callable[P, T]) -> Callable[P, T]:
-    """Print our own errors as sentences and exit with 1 (2 for wrong settings)."""
-
-    @wraps(command)
-    def wrapped(*arguments: P.args, **options: P.kwargs) -> T:
-        try:
-            return command(*arguments, **options)
-        except Pipeline3dError as error:
-            click.secho(error.message, fg="red", err=True)
-            if error.hint:
-                click.echo(error.hint, err=True)
-            sys.exit(2 if isinstance(error, SettingsError) else 1)
-
-    return wrapped
 
 
 def _installation() -> Installation:
@@ -54,6 +34,10 @@ def _installation() -> Installation:
 @click.group()
 def main() -> None:
     """Pipeline3D: ask for a 3D model and get it."""
+
+
+for command in operating.COMMANDS:
+    main.add_command(command)
 
 
 @main.command()

@@ -182,7 +182,7 @@ Index(
     jobs.c.id,
     postgresql_where=jobs.c.state == text("'QUEUED'"),
 )
-# The few queued ones that somebody brings to a run, that wait for the time of a retry, or that have a deadline.
+# The few queued ones that are on their way to a run, wait for the time of a retry, or have a deadline.
 Index(
     "ix_jobs_dispatched",
     jobs.c.lease_until,

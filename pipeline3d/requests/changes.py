@@ -66,27 +66,14 @@ def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
 
 def retry_by_hand(job_id: UUID) -> Select[Any]:
     """Queue a request that did not succeed once more, as a new attempt with a fresh start."""
-    again = (
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(sorted(RETRIED_BY_HAND)))
-        .values(
-            state=JobState.QUEUED,
-            attempt=jobs.c.attempt + 1,
-            max_attempts=func.greatest(jobs.c.max_attempts, jobs.c.attempt + 1),
-            run_id=None,
-            heartbeat_at=None,
-            started_at=None,
-            completed_at=None,
-            not_before=None,
-            # it has passed, or would while the request waits once more
-            deadline=None,
-            cancel_requested_at=None,
-            **UNLEASED,
-            **NO_PROGRESS,
-            **NO_ERROR,
-        )
-    )
-    return build_change(again, {"event": "retried_by_hand"})
+    return _retry(jobs.c.id == job_id, jobs.c.state.in_(sorted(RETRIED_BY_HAND)))
+
+
+def retry_failed(since_s: float, code: str | None = None) -> Select[Any]:
+    """The same for all that failed in the last `since_s` seconds: with this code, or where it may help."""
+    which = jobs.c.error_retryable if code is None else jobs.c.error_code == code
+    recently = jobs.c.completed_at > seconds_from_now(-since_s)
+    return _retry(jobs.c.state == JobState.FAILED, recently, which)
 
 
 def beat(job_id: UUID, run_id: str) -> Any:
@@ -246,6 +233,31 @@ def _begin(run_id: str) -> Update:
         **NO_PROGRESS,
         **NO_ERROR,
     )
+
+
+def _retry(*which: ColumnElement[bool]) -> Select[Any]:
+    again = (
+        update(jobs)
+        .where(*which)
+        .values(
+            state=JobState.QUEUED,
+            attempt=jobs.c.attempt + 1,
+            # a person may start a request more often than the service would by itself
+            max_attempts=func.greatest(jobs.c.max_attempts, jobs.c.attempt + 1),
+            run_id=None,
+            heartbeat_at=None,
+            started_at=None,
+            completed_at=None,
+            not_before=None,
+            # it has passed, or would while the request waits once more
+            deadline=None,
+            cancel_requested_at=None,
+            **UNLEASED,
+            **NO_PROGRESS,
+            **NO_ERROR,
+        )
+    )
+    return build_change(again, {"event": "retried_by_hand"})
 
 
 def _next_attempt(attempt: Update, report: FailureReport, delay_s: float) -> Select[Any]:

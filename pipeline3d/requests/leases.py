@@ -22,8 +22,8 @@ def claimable() -> ColumnElement[bool]:
     """Which rows a dispatcher may lease now."""
     return and_(
         IS_QUEUED,
-        _past_or_unset(jobs.c.lease_until),
-        _past_or_unset(jobs.c.not_before),
+        past_or_unset(jobs.c.lease_until),
+        past_or_unset(jobs.c.not_before),
         or_(jobs.c.deadline.is_(None), jobs.c.deadline > func.now()),
     )
 
@@ -77,5 +77,6 @@ def make_seconds(seconds: float | ColumnElement[Any]) -> ColumnElement[Any]:
     return func.make_interval(0, 0, 0, 0, 0, 0, seconds, type_=INTERVAL)
 
 
-def _past_or_unset(moment: ColumnElement[Any]) -> ColumnElement[bool]:
+def past_or_unset(moment: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a moment holds nothing back any more."""
     return or_(moment.is_(None), moment <= func.now())

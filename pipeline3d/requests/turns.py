@@ -34,7 +34,7 @@ from sqlalchemy import (
 
 from pipeline3d.database.tables import jobs, models, pauses, users, workers
 from pipeline3d.requests.admission import Admission
-from pipeline3d.requests.leases import IS_QUEUED, claimable, make_seconds
+from pipeline3d.requests.leases import IS_QUEUED, claimable, make_seconds, past_or_unset
 from pipeline3d.requests.reading import IS_OWNED_BY_RUN
 from pipeline3d.values import Kind
 
@@ -60,14 +60,26 @@ def plan_turns(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE
     queues = open_queues(admission, in_work)
     waiting = waiting_users(queues, kinds)
     heads = first_of_each_user(waiting, in_work, None if admission is None else admission.jobs_per_user)
-    candidates = requests_of(next_users(heads))
+    below_limit = select(*heads.c).where(or_(heads.c.may_start.is_(None), heads.c.may_start > 0)).cte("below")
+    candidates = requests_of(next_users(below_limit))
+    within_limit = or_(candidates.c.may_start.is_(None), candidates.c.number <= candidates.c.may_start)
+    return select(*candidates.c, place_of(candidates)).where(within_limit).cte("turns")
+
+
+def plan_waiting(in_work: CTE) -> CTE:
+    """The first of all requests that nobody has dispatched, whatever holds them back, as in `plan_turns`."""
+    waits = and_(IS_QUEUED, past_or_unset(jobs.c.lease_until))
+    depth = AT_MOST + 1
+    queues = select(models.c.queue, depth.label("depth"), depth.label("room")).distinct().cte("queues")
+    heads = first_of_each_user(waiting_users(queues, None), in_work, None, waits)
+    candidates = requests_of(next_users(heads), waits)
+    return select(*candidates.c, place_of(candidates)).cte("turns")
+
+
+def place_of(candidates: CTE) -> ColumnElement[int]:
+    """The place of a request in its queue, by urgency and turn."""
     by_urgency = (candidates.c.priority.desc(), candidates.c.turn, candidates.c.created_at, candidates.c.id)
-    place = func.row_number().over(partition_by=candidates.c.queue, order_by=by_urgency)
-    return (
-        select(*candidates.c, place.label("place"))
-        .where(or_(candidates.c.may_start.is_(None), candidates.c.number <= candidates.c.may_start))
-        .cte("turns")
-    )
+    return func.row_number().over(partition_by=candidates.c.queue, order_by=by_urgency).label("place")
 
 
 def list_in_work() -> CTE:
@@ -154,13 +166,15 @@ def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
     return waiting.union_all(select(*columns, following.c.user_id).join_from(waiting, following, true()))
 
 
-def first_of_each_user(waiting: CTE, in_work: CTE, jobs_per_user: int | None) -> CTE:
-    """The first request of each user for each model, of users who may have more requests in work."""
+def first_of_each_user(
+    waiting: CTE, in_work: CTE, jobs_per_user: int | None, which: ColumnElement[bool] | None = None
+) -> CTE:
+    """The first request of each user for each model, and how many more the user may have in work."""
     of_user = count_in_work(in_work, "user_id").cte("of_user")
     in_queue = count_in_work(in_work, "user_id", "queue").cte("in_queue")
     limit = func.coalesce(users.c.max_concurrent_jobs, literal(jobs_per_user, Integer))
     may_start = limit - func.coalesce(of_user.c.jobs, 0)
-    head = first_jobs(waiting).limit(ONE).lateral("head")
+    head = first_jobs(waiting, which).limit(ONE).lateral("head")
     own, order = (waiting.c.queue, waiting.c.user_id), by_priority_and_age(head)
     return (
         select(
@@ -180,7 +194,6 @@ def first_of_each_user(waiting: CTE, in_work: CTE, jobs_per_user: int | None) ->
             in_queue, and_(in_queue.c.user_id == waiting.c.user_id, in_queue.c.queue == waiting.c.queue)
         )
         .join(head, true())
-        .where(or_(may_start.is_(None), may_start > 0))
         .cte("heads")
     )
 
@@ -199,10 +212,10 @@ def next_users(heads: CTE) -> CTE:
     return select(*ranked.c).where(ranked.c.standing <= looked_at(ranked)).cte("next_users")
 
 
-def requests_of(users_and_models: CTE) -> CTE:
+def requests_of(users_and_models: CTE, which: ColumnElement[bool] | None = None) -> CTE:
     """The first few requests of these users, with their turns."""
     of = users_and_models.c
-    first = first_jobs(users_and_models).limit(looked_at(users_and_models)).lateral("first_jobs")
+    first = first_jobs(users_and_models, which).limit(looked_at(users_and_models)).lateral("first_jobs")
     ahead = func.row_number().over(
         partition_by=(of.queue, of.user_id, first.c.priority), order_by=(first.c.created_at, first.c.id)
     )
@@ -219,11 +232,15 @@ def requests_of(users_and_models: CTE) -> CTE:
     )
 
 
-def first_jobs(of: CTE) -> Select[Any]:
-    """What a user asks of a model and may be leased, in the order in which the user gets it."""
+def first_jobs(of: CTE, which: ColumnElement[bool] | None = None) -> Select[Any]:
+    """What a user asks of a model and may be leased (or `which`), in the order in which the user gets it."""
     return (
         select(jobs.c.id, jobs.c.priority, jobs.c.created_at)
-        .where(claimable(), jobs.c.model_id == of.c.model_id, jobs.c.user_id == of.c.user_id)
+        .where(
+            claimable() if which is None else which,
+            jobs.c.model_id == of.c.model_id,
+            jobs.c.user_id == of.c.user_id,
+        )
         .order_by(*by_priority_and_age(jobs))
     )
 
