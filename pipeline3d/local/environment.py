@@ -70,6 +70,8 @@ def complete_environment(environment: Mapping[str, str]) -> dict[str, str]:
     broker = environment.get("BROKER_URL") or environment.get("REDIS_URL")
     return {
         "PIPELINE3D_MAX_CONCURRENT_RUNS": "50",
+        # Dagster writes what a new run plans to make as one batch instead of an event at a time.
+        "DAGSTER_EVENT_BATCH_SIZE": "100",
         "SILENT_AFTER_S": "60",
         "MINIO_BUCKET": "pipeline3d",
         "MINIO_SECURE": "false",
