@@ -248,12 +248,30 @@ def configured_address() -> StoreAddress:
     )
 
 
-@functools.cache
+_uploads: dict[tuple[object, ...], LogUploads] = {}
+
+
 def shared_uploads(address: StoreAddress, local_dir: Path, prefix: str, interval_s: int) -> LogUploads:
     """The uploads of this process: Dagster makes managers freely, and each would begin a thread."""
-    return LogUploads(LogStore(address), local_dir=local_dir, prefix=prefix, interval_s=interval_s)
+    key = (address, local_dir, prefix, interval_s)
+    if key not in _uploads:
+        # One operation on the dictionary: of two threads that come here at once, both get the first one's.
+        _uploads.setdefault(
+            key, LogUploads(LogStore(address), local_dir=local_dir, prefix=prefix, interval_s=interval_s)
+        )
+    return _uploads[key]
 
 
 def make_client_ahead() -> None:
     """For a process that forks the ones which execute runs: none of them makes a client of its own then."""
     LogStore(configured_address()).make_client()
+
+
+def finish_uploads(timeout_s: float) -> bool:
+    """Before a process ends without saying so to Python, as Celery's do: wait until all outputs are stored.
+
+    False where some are not in time; they wait on disk for the next process.
+    """
+    deadline = time.monotonic() + timeout_s
+    stored = [uploads.drain(deadline - time.monotonic()) for uploads in list(_uploads.values())]
+    return all(stored)

@@ -36,7 +36,7 @@ LONGEST_RETRY_S = 60.0
 SWEEP_EVERY_S = 300.0
 ABANDONED_AFTER_S = 30.0
 """A pending file so old that nobody has locked belongs to nobody."""
-PAUSE_PER_UPLOAD = 20
+PAUSE_PER_UPLOAD = 5
 """An upload of a second is followed by a pause of so many: a growing output is stored anew as a whole."""
 EXIT_PATIENCE_S = 5.0
 

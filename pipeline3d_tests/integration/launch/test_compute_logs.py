@@ -24,6 +24,11 @@ OUT, ERR = ComputeIOType.STDOUT, ComputeIOType.STDERR
 RUN = ["6f1d1c1e-4c52-4b77-8d2f-1c1f6f0f3a11", "compute_logs", "abcdefgh"]
 
 
+@pytest.fixture(autouse=True)
+def _uploads_of_this_test_alone(monkeypatch):
+    monkeypatch.setattr(compute_logs, "_uploads", {})
+
+
 @pytest.fixture
 def address(object_store_server, fresh_bucket):
     return StoreAddress(
@@ -312,8 +317,7 @@ def test_a_forked_child_stores_for_itself(make_uploads, reader):
 @pytest.fixture
 def manager(address, tmp_path):
     """The manager of a process that executes runs."""
-    yield StoredComputeLogs(address, local_dir=str(tmp_path / "worker"), prefix="logs", upload_interval_s=60)
-    compute_logs.shared_uploads.cache_clear()
+    return StoredComputeLogs(address, local_dir=str(tmp_path / "worker"), prefix="logs", upload_interval_s=60)
 
 
 def test_the_same_host_reads_the_files_without_the_store(nowhere, tmp_path):
@@ -348,6 +352,26 @@ def test_logs_are_removed_one_by_one_and_with_their_run(manager, reader, store):
     assert store.keys("") == [f"logs/storage/{'/'.join(other)}.{ext}" for ext in ("err", "out")]
     with pytest.raises(ValueError, match="neither was given"):
         reader.delete_logs()
+
+
+def test_a_process_waits_for_its_uploads_before_it_ends(manager, reader, nowhere, tmp_path):
+    with manager._uploads.following(*RUN) as output:
+        write(output, "err", b"last words")
+    assert compute_logs.finish_uploads(20)
+    assert text_of(reader, ERR) == b"last words"
+    stuck = StoredComputeLogs(nowhere, local_dir=str(tmp_path / "stuck"), prefix="logs")
+    with stuck._uploads.following(*RUN) as output:
+        write(output, "err", b"last words")
+    began = time.monotonic()
+    assert not compute_logs.finish_uploads(1)
+    assert time.monotonic() - began < 5
+
+
+def test_managers_of_one_process_share_a_thread(manager, address, tmp_path):
+    again = StoredComputeLogs(
+        address, local_dir=str(tmp_path / "worker"), prefix="logs", upload_interval_s=60
+    )
+    assert again._uploads is manager._uploads
 
 
 def test_the_download_button_finds_the_whole_output(manager, reader):
