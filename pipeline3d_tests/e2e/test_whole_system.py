@@ -1,8 +1,10 @@
 """Requests through the whole installation: API, jobs table, sensor, Dagster run, object store and back."""
 
+import random
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from uuid import UUID
 
@@ -11,14 +13,16 @@ import psutil
 import pytest
 from PIL import Image
 
-from pipeline3d.errors import Pipeline3dError
+from benchmarks.faults import endure
+from benchmarks.faults_kills import Fault, find_victim
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
 from pipeline3d.values import STAGES_BY_KIND, Kind
+from pipeline3d_tests.e2e.inspection import gather
 from pipeline3d_tests.servers import wait_until
 
-FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "EXPIRED"}
 FINISH_DEADLINE_S = 120.0
+CANCEL_DEADLINE_S = 12.0
 
 LAUNCH_RUN = """
 mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -29,6 +33,13 @@ mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillPara
 RUN_STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 BACKFILL_STATUS = """
 query ($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }"""
+RUNS_OF_REQUEST = """
+query ($key: String!) { runsOrError(filter: {tags: [{key: "dagster/partition", value: $key}]}) { ... on Runs {
+  results { runId status } } } }"""
+TERMINATE_RUNS = """
+mutation ($ids: [String!]!) { terminateRuns(runIds: $ids, terminatePolicy: SAFE_TERMINATE) {
+  ... on TerminateRunsResult { terminateRunResults { __typename
+    ... on TerminateRunFailure { message } } } } }"""
 MATERIALIZATIONS = """
 query ($key: AssetKeyInput!, $partitions: [String!]) { assetNodeOrError(assetKey: $key) { ... on AssetNode {
   assetMaterializations(partitions: $partitions) { partition metadataEntries { label
@@ -114,46 +125,115 @@ def test_a_picture_without_an_object_is_refused_with_a_reason(client, tmp_path):
     assert job["error"]["hint"]
 
 
-def run_process_of(installation, client, job_id: str) -> psutil.Process | None:
-    """The process that works on the request, once it has begun."""
-    if client.get_job(UUID(job_id))["status"] != "RUNNING":
-        return None
-    scratch = list((installation.data / "scratch").glob("run-*-*"))
-    return psutil.Process(int(scratch[0].name.rsplit("-", 1)[-1])) if scratch else None
+def ask_for_probe(client, **params) -> str:
+    return client.create_job("probe-v1", params)["id"]
 
 
-def test_a_run_whose_process_is_killed_is_tried_again_and_finishes(installation, client, photo):
-    job_id = submit(client, photo)
-    found: list[psutil.Process] = []
+def process_below(installation, job_id: str) -> psutil.Process:
+    """The program that a probe's step started: the step is in the middle of its work."""
 
-    def it_runs() -> bool:
-        process = run_process_of(installation, client, job_id)
-        found.extend([process] if process else [])
-        return bool(found)
+    def look() -> list[psutil.Process]:
+        executing = installation.executing(job_id)
+        with suppress(psutil.NoSuchProcess):
+            children = executing.children() if executing else []
+            return [child for child in children if "time.sleep" in " ".join(child.cmdline())]
+        return []
 
-    wait_until(it_runs, what="the run of the request", deadline_s=60, interval_s=0.01)
-    found[0].send_signal(signal.SIGKILL)
-    job = finish(client, job_id)
-    assert job["status"] == "SUCCEEDED", job["error"]
-    assert job["attempt"] == 2
+    return gather(look, what=f"the program of {job_id}", deadline_s=60)[0]
 
 
-@pytest.mark.parametrize("program", ["api", "code-server", "daemon", "webserver", "objects", "postgres"])
-def test_killing_any_one_program_leaves_the_request_finished_or_failed_with_a_reason(
-    installation, client, photo, program
+def dagster_run_of(installation, job_id: str) -> dict:
+    """The newest run of a request, as Dagster knows it."""
+    [run] = installation.graphql(RUNS_OF_REQUEST, key=job_id)["runsOrError"]["results"]
+    return run
+
+
+def materializations_of(installation, job_id: str) -> dict[str, int]:
+    """How often each asset of a probe was made."""
+    counted = {}
+    for stage in STAGES_BY_KIND[Kind.PROBE]:
+        node = installation.graphql(MATERIALIZATIONS, key={"path": [stage]}, partitions=[job_id])
+        counted[stage] = len(node["assetNodeOrError"]["assetMaterializations"])
+    return counted
+
+
+@pytest.mark.parametrize("fault", [Fault.RUN, Fault.CELERY, Fault.WARDEN])
+def test_whatever_dies_in_a_worker_the_run_is_tried_again_and_no_finished_stage_is_repeated(
+    installation, client, fault
 ):
-    job_id = submit(client, photo)
-    psutil.Process(installation.pid_of(program)).send_signal(signal.SIGKILL)
-    ended: list[dict] = []
+    job_id = ask_for_probe(client, work_s=1.5, in_subprocess=True)
+    program = process_below(installation, job_id)
+    executing = installation.executing(job_id)
+    victim = executing if fault is Fault.RUN else find_victim(installation, fault, random.Random(0))
+    victim.send_signal(signal.SIGKILL)
+    _gone, alive = psutil.wait_procs([executing, program], timeout=20)
+    assert alive == []  # nothing goes on without its worker
+    job = finish(client, job_id)
+    assert (job["status"], job["attempt"]) == ("SUCCEEDED", 2), job["error"]
+    assert materializations_of(installation, job_id) == dict.fromkeys(STAGES_BY_KIND[Kind.PROBE], 1)
 
-    def it_ends() -> bool:
-        with suppress(Pipeline3dError):  # what was killed is not back yet
-            job = client.get_job(UUID(job_id))
-            ended.extend([job] if job["status"] in FINISHED else [])
-        return bool(ended)
 
-    wait_until(it_ends, what=f"an end of {job_id}", deadline_s=FINISH_DEADLINE_S, interval_s=0.25)
-    assert ended[0]["status"] == "SUCCEEDED" or ended[0]["error"]["message"]
+def test_requests_survive_the_loss_of_every_other_part(installation, client, photo):
+    """The short form of `benchmarks.faults`, with a model in between that needs the object store."""
+    model = submit(client, photo)
+    faults = [Fault.BROKER, Fault.POSTGRES, Fault.OBJECTS, Fault.DAEMON, Fault.CODE_SERVER, Fault.API]
+    outcome = endure(
+        installation, requests=10, seed=5, every_s=3.0, pace_s=0.5, faults=[*faults, Fault.WEBSERVER]
+    )
+    assert outcome.complaints == []
+    assert {history.state for history in outcome.histories} == {"SUCCEEDED"}
+    assert len(outcome.histories) == 10
+    job = finish(client, model)
+    assert job["status"] == "SUCCEEDED" or job["error"]["message"]
+
+
+def test_a_cancelled_request_ends_with_all_its_processes_and_is_not_tried_again(installation, client):
+    deleted, posted, queued = (
+        ask_for_probe(client, work_s=600, in_subprocess=True),
+        ask_for_probe(client, work_s=600, in_subprocess=True),
+        ask_for_probe(client, work_s=600),
+    )
+    programs = {job_id: process_below(installation, job_id) for job_id in (deleted, posted)}
+    executing = [installation.executing(job_id) for job_id in (deleted, posted)]
+    assert client.cancel(queued)["status"] == "CANCELED"
+    assert delete(client, deleted)["status"] == "CANCELING"
+    assert client.cancel(posted)["status"] == "CANCELING"
+    asked = time.monotonic()
+    for job_id in (deleted, posted):
+        job = finish(client, job_id)
+        assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
+    assert time.monotonic() - asked < CANCEL_DEADLINE_S
+    _gone, alive = psutil.wait_procs(programs.values(), timeout=1)
+    assert alive == []
+    assert all(process.is_running() for process in executing)  # the worker stays warm
+    for job_id in (deleted, posted, queued):
+        assert delete(client, job_id)["status"] == "CANCELED"  # again: the same answer
+
+    def all_are_closed() -> bool:
+        runs = [dagster_run_of(installation, job_id)["status"] for job_id in (deleted, posted)]
+        return runs == ["CANCELED"] * 2 and not installation.ask_jobs("SELECT 1 FROM launched_runs")
+
+    wait_until(all_are_closed, what="the end of the runs in Dagster", deadline_s=20)
+
+
+def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, client):
+    job_id = ask_for_probe(client, work_s=600, in_subprocess=True)
+    program = process_below(installation, job_id)
+    run = dagster_run_of(installation, job_id)
+    answer = installation.graphql(TERMINATE_RUNS, ids=[run["runId"]])["terminateRuns"]
+    assert answer["terminateRunResults"][0]["__typename"] == "TerminateRunSuccess"
+    job = finish(client, job_id)
+    assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
+    assert psutil.wait_procs([program], timeout=1)[1] == []
+    wait_until(
+        lambda: dagster_run_of(installation, job_id)["status"] == "CANCELED",
+        what="the end of the run in Dagster",
+    )
+
+
+def delete(client, job_id: str) -> dict:
+    """The route that the client has another word for."""
+    return client._call("DELETE", f"/api/v1/jobs/{job_id}")
 
 
 def test_a_second_start_says_that_it_is_running_and_where(installation):
@@ -168,12 +248,12 @@ def test_a_second_start_says_that_it_is_running_and_where(installation):
     assert installation.address in second.stderr
 
 
-def test_after_a_stop_nothing_is_left_and_the_next_start_finds_all_data(installation, photo):
+def test_after_a_stop_nothing_is_left_and_the_next_start_finds_all_data(installation):
     with installation.client() as client:
-        job_id = submit(client, photo)
+        job_id = ask_for_probe(client)
         finish(client, job_id)
     assert installation.stop() == 0
-    assert installation.processes() == []
+    assert installation.all_processes() == []
     installation.start()
     with installation.client() as client:
         assert client.get_job(UUID(job_id))["status"] == "SUCCEEDED"
