@@ -13,8 +13,8 @@ from pipeline3d.defs.jobs import REQUEST_JOBS
 from pipeline3d.defs.pruning import build_prune_job, build_prune_schedule
 from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
+from pipeline3d.limits import admission_of
 from pipeline3d.pruning_command import retention_of
-from pipeline3d.requests.admission import Admission
 from pipeline3d.settings import Settings, load_settings
 from resources.artifact_io_manager import ArtifactIOManager
 from resources.housekeeping import Housekeeping
@@ -51,13 +51,6 @@ def build_resources(settings: Settings) -> dict[str, object]:
     }
 
 
-def build_admission(settings: Settings) -> Admission:
-    """How much is on its way to the workers at a time."""
-    return Admission(
-        silent_after_s=settings.silent_after_s, jobs_per_user=settings.pipeline3d_max_jobs_per_user or None
-    )
-
-
 def build_definitions(settings: Settings) -> dg.Definitions:
     """Everything that Dagster runs and shows."""
     keep = retention_of(settings)
@@ -68,7 +61,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=[build_prune_schedule(prune, keep, settings.pipeline3d_prune_schedule)],
         sensors=[
             *build_dispatch_sensors(
-                settings.lease_s, build_admission(settings), verbose=settings.log_level == "DEBUG"
+                settings.lease_s, admission_of(settings), verbose=settings.log_level == "DEBUG"
             ),
             build_reconcile_sensor(settings.lease_s, settings.silent_after_s),
         ],
