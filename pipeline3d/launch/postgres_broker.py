@@ -11,6 +11,8 @@ Broker URLs are spelled as kombu spells them: `sqla+postgresql+psycopg://…`.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from queue import Empty
 from typing import Any
 
@@ -20,6 +22,7 @@ from kombu.transport.sqlalchemy import Channel as SqlChannel
 from kombu.transport.sqlalchemy import Transport as SqlTransport
 from kombu.utils import json
 from sqlalchemy import Engine, create_engine, delete, make_url, select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 BELL = "pipeline3d_broker"
@@ -37,34 +40,45 @@ class Channel(SqlChannel):
         return create_engine(self.connection.client.hostname, pool_pre_ping=True, pool_size=2, max_overflow=8)
 
     def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]
-        self.session.execute(text(f"NOTIFY {BELL}"))  # told to everybody when the message is committed
-        super()._put(queue, payload, **options)  # type: ignore[no-untyped-call]
+        with self._ended_in_any_case():
+            self.session.execute(text(f"NOTIFY {BELL}"))  # told to everybody when the message is committed
+            super()._put(queue, payload, **options)  # type: ignore[no-untyped-call]
 
     def _get(self, queue: str, timeout: float | None = None) -> Any:
-        messages = self.message_cls.__table__
+        queues, messages = self.queue_cls.__table__, self.message_cls.__table__
         first = (
             select(messages.c.id)
-            .where(messages.c.queue_id == self._id_of(queue))
+            # by name: should somebody empty the tables, the queue is made anew with another id
+            .where(messages.c.queue_id == select(queues.c.id).where(queues.c.name == queue).scalar_subquery())
             .order_by(messages.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
         taken = delete(messages).where(messages.c.id == first.scalar_subquery()).returning(messages.c.payload)
-        try:
+        with self._ended_in_any_case():
             payload = self.session.execute(taken).scalar()
             self.session.commit()
-        except BaseException:
-            self.session.rollback()
-            raise
         if payload is None:
             raise Empty
         return json.loads(payload)  # type: ignore[no-untyped-call]
 
-    def _id_of(self, queue: str) -> int:
-        known: dict[str, int] = self.__dict__.setdefault("_queue_ids", {})
-        if queue not in known:
-            known[queue] = self._get_or_create(queue).id  # type: ignore[no-untyped-call]
-        return known[queue]
+    def _get_or_create(self, queue: str) -> Any:
+        known = self.session.query(self.queue_cls).filter(self.queue_cls.name == queue)
+        if known.first() is None:
+            # Another process may be doing the same.
+            made = insert(self.queue_cls.__table__).values(name=queue).on_conflict_do_nothing()
+            self.session.execute(made)
+            self.session.commit()
+        return known.first()
+
+    @contextmanager
+    def _ended_in_any_case(self) -> Iterator[None]:
+        """After an error the session would refuse everything, for ever, until it is rolled back."""
+        try:
+            yield
+        except BaseException:
+            self.session.rollback()
+            raise
 
 
 class Transport(SqlTransport):
@@ -105,7 +119,7 @@ class Transport(SqlTransport):
         super().close_connection(connection)  # type: ignore[no-untyped-call]
 
     def _listen(self, connection: Any) -> psycopg.Connection[Any]:
-        """The connection that hears announcements; listening before the first look, so that none is missed."""
+        """The connection that hears announcements; it listens before the first look, so that none is missed."""
         if self._bell is None or self._bell.closed:
             url = make_url(connection.client.hostname).set(drivername="postgresql")
             self._bell = psycopg.connect(

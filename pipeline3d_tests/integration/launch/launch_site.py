@@ -1,4 +1,4 @@
-"""An installation without its daemon: both databases and Dagster's instance; tests launch the runs themselves.
+"""An installation without its daemon: both databases and Dagster's instance; tests launch runs themselves.
 
 The instance is configured by the checkout's `dagster.yaml`, so other processes with the same environment see
 the same runs.
@@ -33,7 +33,6 @@ from dagster._core.remote_origin import (
 )
 
 from pipeline3d.database.engines import create_sync_engine
-from pipeline3d.definitions import build_definitions
 from pipeline3d.launch.launcher import WarmRunLauncher
 from pipeline3d.local.environment import complete_environment
 from pipeline3d.requests.fleet import Fleet
@@ -82,6 +81,10 @@ class LaunchSite:
 
     @cached_property
     def job(self) -> dg.JobDefinition:
+        from pipeline3d.definitions import (
+            build_definitions,
+        )  # takes a second, which most tests here do not need
+
         settings = load_settings({"PIPELINE3D_DATA_DIR": str(self.data)}, env_file=None)
         return build_definitions(settings).resolve_job_def("probe")
 
@@ -104,7 +107,7 @@ class LaunchSite:
         status: dg.DagsterRunStatus = dg.DagsterRunStatus.STARTING,
         tags: Mapping[str, str] | None = None,
     ) -> dg.DagsterRun:
-        """A run of the probe as the dequeuer hands it to the launcher; not `remote` is one of Dagster's CLI."""
+        """A run of the probe as the dequeuer launches it; without `remote` one of Dagster's CLI."""
         own = {"dagster/partition": str(job_id)} if job_id else {}
         if attempt is not None:
             own["pipeline3d/attempt"] = str(attempt)
