@@ -150,10 +150,16 @@ class StoredComputeLogs(S3ComputeLogManager):
 
     def download_url_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> str | None:
         """The webserver's own address of the whole output: browsers need not reach the store."""
-        if not self.is_capture_complete(log_key):
+        if not self.cloud_storage_has_logs(log_key, io_type):
             return None
         url = self._local_manager.get_captured_log_download_url(log_key, io_type)  # type: ignore[no-untyped-call]
         return str(url)
+
+    def display_path_for_type(self, log_key: Sequence[str], io_type: ComputeIOType) -> str | None:  # type: ignore[override]
+        """Where the whole output is in the store."""
+        if not self.cloud_storage_has_logs(log_key, io_type):
+            return None
+        return f"s3://{self._s3_bucket}/{self._object_key(log_key, io_type, False)}"
 
     def download_from_cloud_storage(
         self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False
@@ -202,13 +208,11 @@ class StoredComputeLogs(S3ComputeLogManager):
         return "/".join([self._s3_prefix, "storage", *prefix, ""])
 
     def _ended_long_ago(self, run_id: str) -> bool:
-        """Whether the run of this id, if there is one, ended so long ago that its output would be stored."""
-        if not self.has_instance:
+        """Whether there is a run of this id that ended so long ago that its output would be stored."""
+        record = self._instance.get_run_record_by_id(run_id) if self.has_instance else None
+        if record is None or record.end_time is None:
             return False
-        record = self._instance.get_run_record_by_id(run_id)
-        if record is None:
-            return True
-        return record.end_time is not None and time.time() - record.end_time > ENDED_LONG_AGO_S
+        return time.time() - record.end_time > ENDED_LONG_AGO_S
 
 
 class _Downloads:

@@ -374,11 +374,13 @@ def test_managers_of_one_process_share_a_thread(manager, address, tmp_path):
     assert again._uploads is manager._uploads
 
 
-def test_the_download_button_finds_the_whole_output(manager, reader):
+def test_the_download_button_finds_the_whole_output(manager, reader, address):
     with manager._uploads.following(*RUN) as output:
         write(output, "out", b"all of it")
     assert manager._uploads.drain(20)
-    assert reader.get_log_metadata(RUN).stdout_download_url == f"/logs/{'/'.join(RUN)}/out"
+    metadata = reader.get_log_metadata(RUN)
+    assert metadata.stdout_download_url == f"/logs/{'/'.join(RUN)}/out"
+    assert metadata.stdout_location == f"s3://{address.bucket}/logs/storage/{'/'.join(RUN)}.out"
     reader.download_from_cloud_storage(RUN, OUT)
     with open(reader.local_manager.get_captured_local_path(RUN, "out"), "rb") as file:
         assert file.read() == b"all of it"
@@ -491,3 +493,4 @@ def test_a_run_that_ended_long_ago_without_output_is_complete(address, tmp_path,
         assert not logs.is_capture_complete(key)
         monkeypatch.setattr(compute_logs, "ENDED_LONG_AGO_S", -1.0)
         assert logs.is_capture_complete(key)
+        assert not logs.is_capture_complete(["no such run", "compute_logs", "k"])
