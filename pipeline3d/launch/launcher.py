@@ -81,15 +81,15 @@ class WarmRunLauncher(CeleryRunLauncher):
             return False
         if run.status is not DagsterRunStatus.CANCELING:
             self._instance.report_run_canceling(run)
-        self._cancel_request(run)
+        self.cancel_request(run)
         launched = self._fleet.request_stop(run_id)
         if launched is None or launched.worker_id is None:
             # Nobody works on it, and whoever would take it now sees that it has ended.
             self._instance.report_run_canceled(run, message="Cancelled before a worker took it.")
         return True
 
-    def _cancel_request(self, run: DagsterRun) -> None:
-        """The request of a run that is ended by hand is cancelled, where it is this run's."""
+    def cancel_request(self, run: DagsterRun) -> None:
+        """Cancel the request of a run that is ended by hand, where it is this run's."""
         job_id = request_of(run)
         if job_id is None:
             return
@@ -122,6 +122,8 @@ class WarmRunLauncher(CeleryRunLauncher):
             return CheckRunHealthResult(WorkerStatus.RUNNING, "The run waits for a worker.")
         if self._fleet.is_worker_alive(launched.worker_id, self._silent_after_s):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        if not self._fleet.could_be_told(self._silent_after_s):
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "Postgres was away: its worker may yet speak.")
         return CheckRunHealthResult(
             WorkerStatus.FAILED, f"Worker {launched.worker_id} has given no sign of life."
         )

@@ -12,7 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, Executable, Row, Text, and_, cast, delete, func, literal, or_, select, update
+from sqlalchemy import (
+    TIMESTAMP,
+    Engine,
+    Executable,
+    Row,
+    Text,
+    and_,
+    cast,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.notifications import wait_for_notification
@@ -149,6 +163,12 @@ class Fleet:
         """What a worker's processes have taken."""
         rows = self._all(select(launched_runs).where(launched_runs.c.worker_id == worker_id))
         return [run for row in rows if (run := _launched(row))]
+
+    def could_be_told(self, for_s: float) -> bool:
+        """Whether Postgres has been there that long: in its absence nobody can give a sign of life."""
+        started = func.pg_postmaster_start_time(type_=TIMESTAMP(timezone=True))
+        row = self._first(select((started <= func.now() - make_seconds(for_s)).label("long_enough")))
+        return row is not None and bool(row.long_enough)
 
     def runs_of_dead_workers(self, silent_after_s: float) -> list[LaunchedRun]:
         """Runs whose worker has not spoken for that long or has left without them."""

@@ -20,6 +20,8 @@ from resources.jobs_database import JobsDatabase
 
 QUIET_S = 15.0
 """Three missed heartbeats: time to look at the run."""
+ENDLESS_S = 1e9
+"""After an outage of Postgres, silence proves nothing until everybody had the time to speak again."""
 RUN_KEY_TAG = "dagster/run_key"
 LAUNCHED = frozenset({dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED})
 
@@ -115,8 +117,9 @@ def build_reconcile_sensor(lease_s: float, silent_after_s: float) -> dg.SensorDe
     @skips_while_postgres_is_away
     def reconcile_requests(context: dg.SensorEvaluationContext, jobs_database: JobsDatabase) -> dg.SkipReason:
         ledger, fleet = jobs_database.connect(), jobs_database.connect_fleet()
-        done = settle_dead_workers(ledger, fleet, context.instance, silent_after_s)
-        done += settle_silent(ledger, fleet, context.instance, silent_after_s)
+        patience_s = silent_after_s if fleet.could_be_told(silent_after_s) else ENDLESS_S
+        done = settle_dead_workers(ledger, fleet, context.instance, patience_s)
+        done += settle_silent(ledger, fleet, context.instance, patience_s)
         done += settle_called_off(fleet, context.instance)
         done += settle_dispatched(ledger, fleet, context.instance, lease_s)
         done += [f"request {job_id}: expired" for job_id in ledger.expire_overdue()]

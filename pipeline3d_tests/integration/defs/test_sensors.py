@@ -15,7 +15,7 @@ from pipeline3d.defs.sensors.reconcile import (
     settle_dispatched,
     settle_silent,
 )
-from pipeline3d.requests.fleet import WorkerFacts
+from pipeline3d.requests.fleet import Fleet, WorkerFacts
 from pipeline3d.values import Family
 from resources.jobs_database import JobsDatabase
 
@@ -345,3 +345,22 @@ def test_one_tick_of_the_reconciler_settles_all_that_is_left_behind(workbench):
         "EXPIRED",
     ]
     assert reconcile(workbench) == "Every request is in order."
+
+
+def test_after_an_outage_of_postgres_a_silent_run_that_lives_is_left_alone(workbench, monkeypatch):
+    """A Postgres that was down for two minutes had heard nothing of any run, and all of them were retried."""
+    job_id = workbench.request(b"anything")
+    run_id = run_of(workbench, DagsterRunStatus.STARTED)
+    workbench.ledger.begin(job_id, attempt=1, run_id=run_id, delivers=True)
+    workbench.fleet.register(WorkerFacts(id="w1", host="h", pid=1, queues=("cpu",), concurrency=1))
+    launch(workbench, run_id, job_id, worker="w1")
+    for table in ("jobs", "workers"):
+        statement = sa.text(f"UPDATE {table} SET heartbeat_at = now() - interval '2 minutes'")
+        with workbench.engine.begin() as connection:
+            connection.execute(statement)
+    age_of_launch(workbench, run_id, 150)
+    monkeypatch.setattr(Fleet, "could_be_told", lambda self, for_s: False)
+    assert reconcile(workbench) == "Every request is in order."
+    monkeypatch.setattr(Fleet, "could_be_told", lambda self, for_s: for_s == SILENT_AFTER_S)
+    assert run_id in reconcile(workbench)
+    assert workbench.row(job_id).state == "QUEUED"

@@ -206,6 +206,11 @@ def test_a_worker_is_gone_when_it_has_been_silent_for_too_long(fleet, rows, sile
     assert fleet.is_worker_alive("w1", SILENT_AFTER_S)
 
 
+def test_postgres_knows_how_long_it_could_be_told_something(fleet):
+    assert fleet.could_be_told(0)
+    assert not fleet.could_be_told(1e9)
+
+
 @pytest.mark.parametrize(
     ("worker", "taken_s_ago", "lost"),
     [
