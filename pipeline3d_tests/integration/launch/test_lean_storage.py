@@ -35,8 +35,8 @@ def statements():
 
 
 @pytest.fixture
-def url(fresh_database):
-    yield fresh_database().replace("postgresql:", "postgresql+psycopg2:")
+def url(fresh_database, dagster_template):
+    yield fresh_database(dagster_template).replace("postgresql:", "postgresql+psycopg2:")
     postgres_pool.dispose_engines()
 
 
@@ -70,10 +70,11 @@ def traces_of_a_run(url, home, block, monkeypatch):
 
 @pytest.mark.parametrize("batch_size", ["0", "50"])
 def test_a_run_leaves_the_same_traces_as_with_dagsters_own_storage(
-    fresh_database, tmp_path, monkeypatch, batch_size
+    fresh_database, dagster_template, tmp_path, monkeypatch, batch_size
 ):
     monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", batch_size)
-    stock_url, our_url = (fresh_database().replace("postgresql:", "postgresql+psycopg2:") for _ in range(2))
+    urls = [fresh_database(dagster_template) for _ in range(2)]
+    stock_url, our_url = (url.replace("postgresql:", "postgresql+psycopg2:") for url in urls)
     stock = traces_of_a_run(stock_url, tmp_path / "stock", STOCK, monkeypatch)
     ours = traces_of_a_run(our_url, tmp_path / "ours", POOLED, monkeypatch)
     postgres_pool.dispose_engines()
@@ -124,9 +125,9 @@ def test_a_table_that_was_missing_is_looked_for_again_and_one_that_was_there_is_
     assert statements == []
 
 
-def test_what_is_known_of_one_database_is_not_believed_of_another(fresh_database, storage):
+def test_what_is_known_of_one_database_is_not_believed_of_another(fresh_database, dagster_template, storage):
     assert storage.event_log_storage.has_table("event_logs") is True
-    other = PooledPostgresStorage(fresh_database(), pool=PoolSettings(), connect_patience_s=5)
+    other = PooledPostgresStorage(fresh_database(dagster_template), pool=PoolSettings(), connect_patience_s=5)
     assert other.event_log_storage.has_table("later") is False
     with storage.run_storage.connect() as connection:
         connection.execute(text("CREATE TABLE later (i int)"))

@@ -26,18 +26,9 @@ from pipeline3d_tests.integration.launch.dagster_fixtures import (
 from pipeline3d_tests.servers import PostgresServer, wait_until
 
 
-@pytest.fixture(scope="module")
-def template(postgres_server):
-    """Name of a database with Dagster's tables."""
-    url = postgres_server.fresh_database()
-    PooledPostgresStorage(url, pool=PoolSettings(), connect_patience_s=5)
-    postgres_pool.dispose_engines()
-    return url.rsplit("/", 1)[-1]
-
-
 @pytest.fixture
-def url(fresh_database, template):
-    yield fresh_database(template)
+def url(fresh_database, dagster_template):
+    yield fresh_database(dagster_template)
     postgres_pool.dispose_engines()
 
 
