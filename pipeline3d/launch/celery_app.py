@@ -58,4 +58,6 @@ def build_app(broker_url: str, result_backend: str) -> Celery:
 
 def publish(app: Celery, run_id: str, queue: str) -> None:
     """Tell the broker that a run waits. Raises what the broker's client raises."""
-    app.send_task(EXECUTE_RUN, args=[run_id], task_id=run_id, queue=queue, retry=False)
+    # Nobody waits for the result; without saying so here too, a Redis backend would listen for each one, and
+    # try for twenty seconds to reach a Redis that is away.
+    app.send_task(EXECUTE_RUN, args=[run_id], task_id=run_id, queue=queue, retry=False, ignore_result=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 
-from dagster import DagsterRun
+from dagster import DagsterRun, DagsterRunStatus
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
+
+from pipeline3d.launch.launcher import WarmRunLauncher
 
 QUEUE_BELL = threading.Event()
 """Set when a run was enqueued in this process."""
@@ -23,3 +25,17 @@ class PromptRunCoordinator(QueuedRunCoordinator):
         run = super().submit_run(context)
         QUEUE_BELL.set()
         return run
+
+    def cancel_run(self, run_id: str) -> bool:
+        """Cancel a run; one that waits in the queue has no worker that would tell its request."""
+        run = self._instance.get_run_by_id(run_id)
+        canceled = super().cancel_run(run_id)
+        launcher = self._instance.run_launcher
+        if (
+            canceled
+            and run is not None
+            and run.status is DagsterRunStatus.QUEUED
+            and isinstance(launcher, WarmRunLauncher)
+        ):
+            launcher.cancel_request(run)
+        return canceled

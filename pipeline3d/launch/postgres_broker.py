@@ -119,7 +119,7 @@ class Transport(SqlTransport):
         super().close_connection(connection)  # type: ignore[no-untyped-call]
 
     def _listen(self, connection: Any) -> psycopg.Connection[Any]:
-        """The connection that hears announcements; it listens before the first look, so that none is missed."""
+        """The connection that hears announcements; it listens before the first look, so none is missed."""
         if self._bell is None or self._bell.closed:
             url = make_url(connection.client.hostname).set(drivername="postgresql")
             self._bell = psycopg.connect(

@@ -25,8 +25,9 @@ SILENT_AFTER_S = 60.0
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """A tick looks once and does not wait for a request."""
+    """A tick looks once and does not wait for a request; the test's Postgres has been there long enough."""
     monkeypatch.setattr(dispatch, "LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(Fleet, "could_be_told", lambda self, for_s: True)
 
 
 def database(workbench) -> JobsDatabase:
