@@ -14,6 +14,7 @@ from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from pipeline3d.database.resting_connections import check_before_lending
 from pipeline3d.errors import DatabaseUnavailable, SettingsError
 
 CONNECT_TIMEOUT_S = 5
@@ -52,12 +53,14 @@ def create_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
     """An engine for runs and commands. Connects on first use, not here."""
     engine = create_engine(parse_database_url(url), **_engine_options(pool_size))
     event.listen(engine, "handle_error", translate_driver_error)
+    check_before_lending(engine)
     return engine
 
 
 def create_asyncio_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine for the API. Connects on first use, not here."""
-    engine = create_async_engine(parse_database_url(url), **_engine_options(pool_size))
+    # The API's driver runs in an event loop, where a socket cannot be looked at: it asks each time.
+    engine = create_async_engine(parse_database_url(url), pool_pre_ping=True, **_engine_options(pool_size))
     event.listen(engine.sync_engine, "handle_error", translate_driver_error)
     return engine
 
@@ -77,7 +80,6 @@ def translate_driver_error(context: ExceptionContext) -> None:
 
 def _engine_options(pool_size: int) -> dict[str, Any]:
     return {
-        "pool_pre_ping": True,
         "pool_size": pool_size,
         "max_overflow": pool_size,
         "pool_timeout": POOL_TIMEOUT_S,

@@ -14,11 +14,9 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Select,
-    Text,
     Update,
     and_,
     case,
-    cast,
     func,
     literal,
     null,
@@ -33,7 +31,7 @@ from pipeline3d.requests.fleet import WORKERS_CHANNEL
 from pipeline3d.requests.history import build_change, with_event
 from pipeline3d.requests.leases import IS_QUEUED, seconds_from_now
 from pipeline3d.requests.states import RETRIED_BY_HAND, states_before
-from pipeline3d.values import EventType, FailureReport, JobState, Progress
+from pipeline3d.values import EventType, FailureReport, JobState
 
 UNLEASED: dict[str, Any] = {"leased_at": None, "lease_until": None}
 NO_PROGRESS: dict[str, Any] = {"progress_percent": 0, "progress": None, "stage_seconds": {}}
@@ -46,17 +44,11 @@ NO_ERROR: dict[str, Any] = {
 }
 
 
-def begin_attempt(job_id: UUID, attempt: int, run_id: str) -> Select[Any]:
-    """Make a queued attempt this run's own."""
-    guard = (jobs.c.id == job_id, jobs.c.state == JobState.QUEUED, jobs.c.attempt == attempt)
-    return build_change(_begin(run_id).where(*guard), {"event": "started", "run_id": run_id}, makes_room=True)
-
-
 def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
     """Make a queued request this run's own, or start a failed one again as a new attempt."""
     attempt = jobs.c.attempt + case((jobs.c.state == JobState.FAILED, 1), else_=0)
     taken = (
-        _begin(run_id)
+        begin_run(run_id)
         .where(jobs.c.id == job_id, jobs.c.state.in_(states_before(JobState.RUNNING)))
         # a person may start a request more often than the service would by itself
         .values(attempt=attempt, max_attempts=func.greatest(jobs.c.max_attempts, attempt))
@@ -76,63 +68,10 @@ def retry_failed(since_s: float, code: str | None = None) -> Select[Any]:
     return _retry(jobs.c.state == JobState.FAILED, recently, which)
 
 
-def beat(job_id: UUID, run_id: str) -> Any:
-    """Say that the run is alive; brings back the state. Not worth a line of history."""
-    return _owned(job_id, run_id).values(heartbeat_at=func.now()).returning(jobs.c.state)
-
-
-def report_progress(job_id: UUID, run_id: str, progress: Progress) -> Select[Any]:
-    """Store the whole snapshot; the percentage never goes back within an attempt."""
-    percent = func.greatest(jobs.c.progress_percent, min(max(progress.percent, 0), 100))
-    snapshot = literal(
-        {
-            "stage": progress.stage,
-            "stage_number": progress.stage_number,
-            "stage_count": progress.stage_count,
-            "message": progress.message,
-        },
-        JSONB,
-    )
-    changed = (
-        _owned(job_id, run_id)
-        .where(jobs.c.state == JobState.RUNNING)
-        .values(
-            progress_percent=percent,
-            progress=snapshot.op("||")(func.jsonb_build_object("percent", percent)),
-            heartbeat_at=func.now(),
-        )
-    )
-    return build_change(changed, {"event": "progress"}, columns=("progress",))
-
-
-def record_stage_seconds(job_id: UUID, run_id: str, stage: str, seconds: float) -> Any:
-    """Note how long a stage took. Not worth a line of history: progress tells of the stage."""
-    added = func.jsonb_build_object(cast(stage, Text), round(seconds, 6))
-    return (
-        _owned(job_id, run_id)
-        .values(stage_seconds=jobs.c.stage_seconds.op("||")(added), updated_at=func.now())
-        .returning(jobs.c.state)
-    )
-
-
-def succeed(job_id: UUID, run_id: str) -> Select[Any]:
-    """Finish with success. A request that was asked to end is not finished this way."""
-    progress = case(
-        (jobs.c.progress.is_not(None), jobs.c.progress.op("||")(literal({"percent": 100}, JSONB))),
-        else_=null(),
-    )
-    done = (
-        _owned(job_id, run_id)
-        .where(jobs.c.state == JobState.RUNNING)
-        .values(state=JobState.SUCCEEDED, progress_percent=100, progress=progress, completed_at=func.now())
-    )
-    return build_change(done, {"event": "succeeded"}, makes_room=True)
-
-
 def fail(job_id: UUID, run_id: str, report: FailureReport) -> Select[Any]:
     """Finish with a failure; one that was being canceled becomes CANCELED."""
     canceled = jobs.c.state == JobState.CANCELING
-    failed = _owned(job_id, run_id).values(
+    failed = owned_by_run(job_id, run_id).values(
         state=case((canceled, JobState.CANCELED.value), else_=JobState.FAILED.value),
         completed_at=func.now(),
         **_error_values(report, where=~canceled),
@@ -142,7 +81,7 @@ def fail(job_id: UUID, run_id: str, report: FailureReport) -> Select[Any]:
 
 def requeue(job_id: UUID, run_id: str, report: FailureReport, delay_s: float) -> Select[Any]:
     """End a running attempt that another may better: queue the next one, or fail where none is left."""
-    return _next_attempt(_owned(job_id, run_id), report, delay_s)
+    return _next_attempt(owned_by_run(job_id, run_id), report, delay_s)
 
 
 def next_attempt(job_id: UUID, attempt: int, report: FailureReport, delay_s: float) -> Select[Any]:
@@ -155,7 +94,7 @@ def next_attempt(job_id: UUID, attempt: int, report: FailureReport, delay_s: flo
 
 def mark_canceled(job_id: UUID, run_id: str) -> Select[Any]:
     """End a run that was asked to stop, or that was stopped from outside."""
-    ended = _owned(job_id, run_id).values(state=JobState.CANCELED, completed_at=func.now())
+    ended = owned_by_run(job_id, run_id).values(state=JobState.CANCELED, completed_at=func.now())
     return build_change(ended, {"event": "canceled"}, event_type=EventType.WARNING, makes_room=True)
 
 
@@ -213,7 +152,8 @@ def expire_overdue() -> Select[Any]:
     return build_change(overdue, {"event": "expired"}, event_type=EventType.WARNING, makes_room=True)
 
 
-def _owned(job_id: UUID, run_id: str) -> Update:
+def owned_by_run(job_id: ColumnElement[UUID] | UUID, run_id: ColumnElement[str] | str) -> Update:
+    """A change of a request by the run that owns it."""
     return update(jobs).where(
         jobs.c.id == job_id,
         jobs.c.run_id == run_id,
@@ -221,7 +161,8 @@ def _owned(job_id: UUID, run_id: str) -> Update:
     )
 
 
-def _begin(run_id: str) -> Update:
+def begin_run(run_id: ColumnElement[str] | str) -> Update:
+    """Make a request a run's own; who and when is for the caller to guard."""
     return update(jobs).values(
         state=JobState.RUNNING,
         run_id=run_id,

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, Executable, Row
 
 from pipeline3d.database.notifications import listening
 from pipeline3d.errors import LeaseLost, UnknownJob
-from pipeline3d.requests import changes, claiming, creation, leases, reading
+from pipeline3d.requests import changes, claiming, creation, leases, reading, reports
 from pipeline3d.requests.admission import Admission
 from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.states import CLOSED_STATES
@@ -129,7 +129,7 @@ class JobLedger:
         """
         taken: Row[Any] | None = None
         if attempt is not None:
-            taken = self._first(changes.begin_attempt(job_id, attempt, run_id))
+            taken = self._first(reports.begin_attempt(), the_job=job_id, the_run=run_id, the_attempt=attempt)
         elif delivers:
             taken = self._first(changes.begin_by_hand(job_id, run_id))
         if taken is not None:
@@ -146,15 +146,16 @@ class JobLedger:
 
     def heartbeat(self, job_id: UUID, run_id: str) -> bool:
         """Say that the run is alive. False when it should stop: it no longer owns the request, or cancel."""
-        return bool(self._scalar(changes.beat(job_id, run_id)) == JobState.RUNNING)
+        return bool(self._scalar(reports.beat(), the_job=job_id, the_run=run_id) == JobState.RUNNING)
 
     def report_progress(self, job_id: UUID, run_id: str, progress: Progress) -> None:
         """Store a snapshot and tell everybody who watches. Also counts as a heartbeat."""
-        self._owned(changes.report_progress(job_id, run_id, progress), job_id, run_id)
+        self._report(reports.report_progress(), job_id, run_id, **reports.describe(progress))
 
     def record_stage_seconds(self, job_id: UUID, run_id: str, stage: str, seconds: float) -> None:
         """Note how long a stage took."""
-        self._owned(changes.record_stage_seconds(job_id, run_id, stage, seconds), job_id, run_id)
+        rounded = round(seconds, 6)
+        self._report(reports.record_stage_seconds(), job_id, run_id, the_stage=stage, the_seconds=rounded)
 
     def record_artifact(
         self,
@@ -182,7 +183,7 @@ class JobLedger:
 
     def succeed(self, job_id: UUID, run_id: str) -> None:
         """Finish with success."""
-        self._owned(changes.succeed(job_id, run_id), job_id, run_id)
+        self._report(reports.succeed(), job_id, run_id)
 
     def fail(self, job_id: UUID, run_id: str, report: FailureReport) -> JobState:
         """Finish with a failure that no other attempt would better; FAILED, or CANCELED if asked for."""
@@ -247,28 +248,31 @@ class JobLedger:
         return JobState(row.state)
 
     def _read(self, job_id: UUID) -> Row[Any]:
-        row = self._first(reading.read_job(job_id))
+        row = self._first(reports.read_job(), the_job=job_id)
         if row is None:
             raise UnknownJob(f"There is no job {job_id}.")
         return row
 
-    def _owned(self, statement: Executable, job_id: UUID, run_id: str) -> Row[Any]:
-        row = self._first(statement)
+    def _report(self, statement: Executable, job_id: UUID, run_id: str, **values: Any) -> None:
+        self._owned(statement, job_id, run_id, the_job=job_id, the_run=run_id, **values)
+
+    def _owned(self, statement: Executable, job_id: UUID, run_id: str, **values: Any) -> Row[Any]:
+        row = self._first(statement, **values)
         if row is None:
             raise _lost(self._read(job_id), run_id, None)
         return row
 
-    def _first(self, statement: Executable) -> Row[Any] | None:
+    def _first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         with self._engine.connect() as connection:
-            return connection.execute(statement).first()
+            return connection.execute(statement, values).first()
 
     def _all(self, statement: Executable) -> list[Row[Any]]:
         with self._engine.connect() as connection:
             return list(connection.execute(statement).all())
 
-    def _scalar(self, statement: Executable) -> Any:
+    def _scalar(self, statement: Executable, **values: Any) -> Any:
         with self._engine.connect() as connection:
-            return connection.execute(statement).scalar()
+            return connection.execute(statement, values).scalar()
 
 
 def _claim(row: Row[Any]) -> Claim:

@@ -12,6 +12,7 @@ import sqlalchemy.exc
 from sqlalchemy import Engine, event, text
 from sqlalchemy.pool import Pool
 
+from pipeline3d.database import resting_connections
 from pipeline3d.launch import dagster_storage, postgres_pool
 from pipeline3d.launch.pooled_storage import PooledPostgresStorage
 from pipeline3d.launch.postgres_pool import PoolSettings
@@ -117,7 +118,7 @@ def test_a_connection_in_use_when_the_server_ends_it_is_replaced_for_the_next_st
 def test_a_connection_that_rested_long_is_asked_first(make_storage, monkeypatch):
     storage = make_storage()
     before = backend_of(storage)
-    monkeypatch.setattr(postgres_pool, "_answers", lambda *_: False)
+    monkeypatch.setattr(resting_connections, "_answers", lambda *_: False)
     assert backend_of(storage) == before  # trusted: it rested for a moment only
     monkeypatch.setattr(postgres_pool, "TRUSTED_IDLE_S", 0.0)
     assert backend_of(storage) != before
