@@ -28,6 +28,14 @@ from sqlalchemy.exc import DBAPIError
 BELL = "pipeline3d_broker"
 LONGEST_SLEEP_S = 1.0
 """A consumer looks at least so often, should an announcement have been lost with its connection."""
+CONNECTION_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    # A server that vanished without a word, as behind a cut cable, is missed after half a minute.
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 BUSY_PAUSE_S = 0.02
 """While all places of a worker are taken, until one is free: no statement is sent meanwhile."""
 
@@ -37,7 +45,19 @@ class Channel(SqlChannel):
 
     def _engine_from_config(self) -> Engine:
         # A restarted Postgres must not be felt: connections are tried before they are used.
-        return create_engine(self.connection.client.hostname, pool_pre_ping=True, pool_size=2, max_overflow=8)
+        return create_engine(
+            self.connection.client.hostname,
+            pool_pre_ping=True,
+            pool_size=2,
+            max_overflow=8,
+            connect_args=CONNECTION_OPTIONS,
+        )
+
+    def verify(self) -> None:
+        """Ask Postgres for a sign of life. Raises what SQLAlchemy raises where there is none."""
+        with self._ended_in_any_case():
+            self.session.execute(text("SELECT 1"))
+            self.session.rollback()
 
     def _put(self, queue: str, payload: Any, **options: Any) -> None:  # type: ignore[override]
         with self._ended_in_any_case():
@@ -91,6 +111,19 @@ class Transport(SqlTransport):
         super().__init__(client, **options)  # type: ignore[no-untyped-call]
         self._bell: psycopg.Connection[Any] | None = None
 
+    def establish_connection(self) -> Any:
+        """Connect for real: Celery pauses after an attempt that failed, and not after a first use that did.
+
+        Without it a worker tries again hundreds of times a second while Postgres restarts.
+        """
+        connection = super().establish_connection()  # type: ignore[no-untyped-call]
+        try:
+            self._avail_channels[-1].verify()
+        except BaseException:
+            self._avail_channels.pop().close()
+            raise
+        return connection
+
     def drain_events(  # type: ignore[override]
         self, connection: Any, timeout: float | None = None
     ) -> None:
@@ -123,7 +156,7 @@ class Transport(SqlTransport):
         if self._bell is None or self._bell.closed:
             url = make_url(connection.client.hostname).set(drivername="postgresql")
             self._bell = psycopg.connect(
-                url.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
+                url.render_as_string(hide_password=False), autocommit=True, **CONNECTION_OPTIONS
             )
             self._bell.execute(f"LISTEN {BELL}")
         return self._bell

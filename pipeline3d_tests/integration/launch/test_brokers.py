@@ -285,6 +285,22 @@ def test_a_restarted_postgres_is_a_lost_connection_and_no_message_is_lost(mortal
     assert consumer.reconnections > 0
 
 
+def test_a_connection_to_a_postgres_that_is_away_fails_when_it_is_made(mortal_server):
+    """Celery pauses between two attempts to connect; a worker wrote hundreds of lines a second instead."""
+    app = app_on(mortal_server.url())
+    publish(app, "makes the tables", QUEUE)
+    mortal_server.server.stop()
+    with app.connection_for_read() as connection:
+        attempts: list[float] = []
+        with pytest.raises(kombu.exceptions.OperationalError):
+            connection.ensure_connection(
+                lambda _error, pause_s: attempts.append(pause_s), max_retries=2, interval_start=0.01
+            )
+        assert len(attempts) == 2
+        mortal_server.start()
+        connection.ensure_connection(max_retries=1)
+
+
 def test_a_message_that_waits_survives_a_restart_of_postgres(mortal_server):
     app = app_on(mortal_server.url())
     publish(app, "waits", QUEUE)
