@@ -120,7 +120,7 @@ def test_a_connection_that_rested_long_is_asked_first(make_storage, monkeypatch)
     before = backend_of(storage)
     monkeypatch.setattr(resting_connections, "_answers", lambda *_: False)
     assert backend_of(storage) == before  # trusted: it rested for a moment only
-    monkeypatch.setattr(postgres_pool, "TRUSTED_IDLE_S", 0.0)
+    monkeypatch.setattr(resting_connections, "TRUSTED_IDLE_S", 0.0)
     assert backend_of(storage) != before
 
 
