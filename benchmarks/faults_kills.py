@@ -39,6 +39,9 @@ PROGRAM_BY_FAULT = {
 }
 
 
+WORKER_FAULTS = frozenset({Fault.RUN, Fault.CELERY, Fault.WARDEN})
+
+
 def draw_faults(chance: random.Random) -> Iterator[Fault]:
     """Every kind once, in random order, and again: no kind is left out by chance."""
     while True:
@@ -46,7 +49,7 @@ def draw_faults(chance: random.Random) -> Iterator[Fault]:
 
 
 def strike(installation: InspectedInstallation, fault: Fault, chance: random.Random) -> bool:
-    """Do the damage; False where there was nothing to damage."""
+    """Do the damage; False where there was nothing to damage, as while the part is on its way back."""
     if fault is Fault.BROKER:
         installation.ask_jobs("DELETE FROM kombu_message")
         return True
@@ -64,6 +67,8 @@ def find_victim(
     installation: InspectedInstallation, fault: Fault, chance: random.Random
 ) -> psutil.Process | None:
     """The process to be killed: one at random where there are several, None where there is none now."""
+    if fault in WORKER_FAULTS and not has_joined(installation):
+        return None
     if fault is Fault.CELERY:
         return installation.celery_parent()
     if fault is Fault.RUN:
@@ -78,3 +83,9 @@ def find_victim(
     with suppress(IndexError):
         return chance.choice(living)
     return None
+
+
+def has_joined(installation: InspectedInstallation) -> bool:
+    """Whether the worker of today takes runs."""
+    pid = installation.pid_of(PROGRAM_BY_FAULT[Fault.WARDEN])
+    return bool(installation.ask_jobs("SELECT 1 FROM workers WHERE pid = %s", pid))
