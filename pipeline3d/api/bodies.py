@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from pipeline3d.requests.outlook import MOST_COUNTED
 from pipeline3d.requests.parameters import find_unstorable
 
 MAX_PROMPT_LENGTH = 4000
@@ -154,6 +155,13 @@ class JobRead(BaseModel):
     updated_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    queue_position: int | None = Field(
+        description=f"1 is next, {MOST_COUNTED} is that many or more; null when the job is not QUEUED."
+    )
+    estimated_start_at: datetime | None = Field(description="Learned from earlier jobs; null when unknown.")
+    estimated_completion_at: datetime | None = Field(
+        description="Learned from earlier jobs; null when unknown."
+    )
 
     model_config = {"protected_namespaces": ()}
 

@@ -16,8 +16,10 @@ from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
 JOBS_PATH = "/api/v1/jobs"
 
 
-def present_job(row: Row[Any], artifacts: Iterable[Row[Any]], *, dagster_url: str | None) -> bodies.JobRead:
-    """A job with its artifacts."""
+def present_job(
+    row: Row[Any], artifacts: Iterable[Row[Any]], outlook: Row[Any] | None, *, dagster_url: str | None
+) -> bodies.JobRead:
+    """A job with its artifacts and, while it has one, its outlook."""
     path = f"{JOBS_PATH}/{row.id}"
     lineage = f"{dagster_url.rstrip('/')}/runs/{row.run_id}" if dagster_url and row.run_id else None
     return bodies.JobRead(
@@ -52,6 +54,9 @@ def present_job(row: Row[Any], artifacts: Iterable[Row[Any]], *, dagster_url: st
         updated_at=row.updated_at,
         started_at=row.started_at,
         completed_at=row.completed_at,
+        queue_position=outlook.position if outlook else None,
+        estimated_start_at=outlook.starts_at if outlook else None,
+        estimated_completion_at=outlook.ends_at if outlook else None,
     )
 
 

@@ -13,8 +13,10 @@ from pipeline3d.api.bodies import DownloadRead, JobRead
 from pipeline3d.api.presenting import download_filename, present_job
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotFinished, NotYours, RequestError, UnknownJob
+from pipeline3d.limits import admission_of
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.outlook import read_outlook
 from pipeline3d.values import JobState
 
 
@@ -29,13 +31,28 @@ async def read_own_job(services: Services, account: Account, job_id: UUID) -> Ro
 
 
 async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRead]:
-    """Jobs with their artifacts, which are read at once for all."""
+    """Jobs with their artifacts and their outlooks, which are read at once for all."""
     artifacts: dict[UUID, list[Row[Any]]] = defaultdict(list)
     if rows:
         for artifact in await services.all(reading.list_artifacts([row.id for row in rows])):
             artifacts[artifact.job_id].append(artifact)
+    outlooks = await _read_outlooks(services, rows)
     dagster_url = services.settings.dagster_url
-    return [present_job(row, artifacts[row.id], dagster_url=dagster_url) for row in rows]
+    return [
+        present_job(row, artifacts[row.id], outlooks.get(row.id), dagster_url=dagster_url) for row in rows
+    ]
+
+
+async def _read_outlooks(services: Services, rows: Sequence[Row[Any]]) -> dict[UUID, Row[Any]]:
+    """When those that are under way start and end."""
+    under_way = [row.id for row in rows if row.state in (JobState.QUEUED, JobState.RUNNING)]
+    if not under_way:
+        return {}
+    limits = admission_of(services.settings)
+    statement = read_outlook(
+        under_way, silent_after_s=limits.silent_after_s, jobs_per_user=limits.jobs_per_user
+    )
+    return {row.id: row for row in await services.all(statement)}
 
 
 async def link_result(services: Services, row: Row[Any]) -> DownloadRead:

@@ -127,9 +127,10 @@ class Pipeline3dClient:
         """Try a job that did not succeed once more; one that is under way comes back as it is."""
         return dict(self._call("POST", f"{API_PREFIX}/jobs/{job_id}/retry"))
 
-    def list_jobs(self, *, skip: int = 0, limit: int = 50) -> list[Job]:
-        """One's own jobs, newest first."""
-        return list(self._call("GET", f"{API_PREFIX}/jobs/", params={"skip": skip, "limit": limit}))
+    def list_jobs(self, *, skip: int = 0, limit: int = 50, before: UUID | str | None = None) -> list[Job]:
+        """One's own jobs, newest first; with `before` those that are older than that job."""
+        params = {"skip": skip, "limit": limit, **({} if before is None else {"before": str(before)})}
+        return list(self._call("GET", f"{API_PREFIX}/jobs/", params=params))
 
     def events(self, job_id: UUID | str, *, after: int = 0) -> list[dict[str, Any]]:
         """A job's history after an event's id."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal_column, select
+from sqlalchemy import Select, func, literal_column, select, tuple_
 
 from pipeline3d.database.tables import artifacts, job_events, jobs, models
 from pipeline3d.requests.leases import make_seconds
@@ -29,15 +29,23 @@ def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
     )
 
 
-def list_own_jobs(user_id: UUID, *, skip: int, limit: int) -> Select[Any]:
-    """A user's requests, newest first."""
+def list_own_jobs(user_id: UUID, *, limit: int, skip: int = 0, before: UUID | None = None) -> Select[Any]:
+    """A user's requests, newest first: all of them, or those older than one of them.
+
+    `before` goes straight to its place, however deep. What is skipped is read, if only in the index.
+    """
+    newest_first = (jobs.c.created_at.desc(), jobs.c.id.desc())
+    page = select(jobs.c.id).where(jobs.c.user_id == user_id).order_by(*newest_first)
+    if before is not None:
+        mark = jobs.alias("mark")
+        of_mark = select(mark.c.created_at, mark.c.id).where(mark.c.id == before, mark.c.user_id == user_id)
+        page = page.where(tuple_(jobs.c.created_at, jobs.c.id) < of_mark.scalar_subquery())
+    chosen = page.offset(skip).limit(limit).subquery("page")
     return (
         select(jobs, models.c.tier)
         .join(models)
-        .where(jobs.c.user_id == user_id)
-        .order_by(jobs.c.created_at.desc(), jobs.c.id.desc())
-        .offset(skip)
-        .limit(limit)
+        .join(chosen, chosen.c.id == jobs.c.id)
+        .order_by(*newest_first)
     )
 
 

@@ -21,6 +21,9 @@ from pipeline3d.values import JobState
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 KeyPart = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
+MOST_SKIPPED = 10_000
+"""What is skipped is read all the same; further down `before` leads there at once."""
+
 Limit = Annotated[int, Query(ge=1, le=500)]
 
 
@@ -47,13 +50,13 @@ async def create_job(
 async def list_jobs(
     account: CurrentAccount,
     services: AppServices,
-    skip: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+    skip: Annotated[int, Query(ge=0, le=MOST_SKIPPED)] = 0,
     limit: Limit = 50,
+    before: Annotated[UUID | None, Query(description="Only jobs that are older than this one.")] = None,
 ) -> list[JobRead]:
-    """One's own jobs, newest first."""
-    return await view_jobs(
-        services, await services.all(reading.list_own_jobs(account.id, skip=skip, limit=limit))
-    )
+    """One's own jobs, newest first. Go on with `before`, the last id of the page before."""
+    rows = await services.all(reading.list_own_jobs(account.id, skip=skip, limit=limit, before=before))
+    return await view_jobs(services, rows)
 
 
 @router.get("/{job_id}")

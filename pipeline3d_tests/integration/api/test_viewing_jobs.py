@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import httpx
 import pytest
+from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs
 from pipeline3d.store.signed_links import preview_path
@@ -98,9 +101,7 @@ def test_what_is_not_there_or_cannot_be_is_refused(api, path, status):
     assert answer.headers["content-type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize(
-    "query", ["skip=-1", "limit=0", "limit=100000", "skip=99999999999999999999", "skip=x"]
-)
+@pytest.mark.parametrize("query", ["skip=-1", "limit=0", "limit=100000", "skip=10001", "before=x", "skip=x"])
 def test_a_page_that_cannot_be_is_refused(api, query):
     assert api.http.get(f"{JOBS}/?{query}").status_code == 422
 
@@ -162,3 +163,48 @@ def test_a_link_to_an_object_that_left_the_store_leads_nowhere(api, ledger):
     api.finish(ledger, job_id, gone)
     link = api.http.get(f"{JOBS}/{job_id}/download").json()["download_url"]
     assert httpx.get(link).status_code == 404
+
+
+def test_a_list_goes_on_after_the_last_job_of_the_page_before(api, as_other):
+    made = [str(api.rows.make()) for _ in range(5)][::-1]
+    pages, last = [], None
+    while page := api.http.get(f"{JOBS}/", params={"limit": 2, **({"before": last} if last else {})}).json():
+        last = page[-1]["id"]
+        pages.append([job["id"] for job in page])
+    assert pages == [made[:2], made[2:4], made[4:]]
+    # a job of somebody else is no place in one's own list
+    assert api.http.get(f"{JOBS}/", params={"before": made[0]}, headers=as_other).json() == []
+
+
+def test_a_waiting_job_says_its_place_and_what_the_history_lets_one_expect(api, ledger):
+    done = api.rows.make()
+    api.finish(ledger, done, None)
+    started = text("now() - interval '10 seconds'")
+    api.rows.run(
+        jobs.update().where(jobs.c.id == done).values(started_at=started, completed_at=text("now()"))
+    )
+    first, second = api.rows.make(), api.rows.make()
+    waiting = api.http.get(f"{JOBS}/{second}").json()
+    assert waiting["queue_position"] == 2
+    assert waiting["estimated_start_at"] is None, "no worker serves the queue: nothing is known"
+    api.rows.worker(slots=1)
+    job = api.http.get(f"{JOBS}/{first}").json()
+    created, start, end = (
+        datetime.fromisoformat(job[name])
+        for name in ("created_at", "estimated_start_at", "estimated_completion_at")
+    )
+    assert job["queue_position"] == 1
+    assert 0 <= (start - created).total_seconds() < 5, "a slot is free"
+    assert (end - start).total_seconds() == pytest.approx(10, abs=0.1)
+    waiting = api.http.get(f"{JOBS}/{second}").json()
+    assert waiting["queue_position"] == 2
+    assert datetime.fromisoformat(waiting["estimated_start_at"]) > end - timedelta(seconds=1)
+
+
+def test_a_list_says_the_places_too_and_a_job_past_the_queue_has_none(api, ledger):
+    finished, running, waiting = (api.rows.make() for _ in range(3))
+    api.finish(ledger, finished, None)
+    ledger.begin(running, attempt=1, run_id="r", delivers=True)
+    places = {job["id"]: job["queue_position"] for job in api.http.get(f"{JOBS}/").json()}
+    assert places == {str(waiting): 1, str(running): None, str(finished): None}
+    assert api.create().json()["queue_position"] == 2
