@@ -66,10 +66,13 @@ def prepare_installation(configured: Settings) -> Installation:
 def prepare_worker(configured: Settings) -> dict[str, str]:
     """The environment of a worker on this host. Raises SettingsError where an address is missing.
 
+    Waits, and says so in the log, while Postgres is away.
+
     Beside an installation that was started here it is that installation's. On another host the addresses come
     from the environment, and what the hosts must agree on comes from the database.
     """
     from pipeline3d.database.engines import create_sync_engine
+    from pipeline3d.launch.execution import persist
     from pipeline3d.requests.installation_values import read_installation_values
 
     installation = _complete(configured, load_state(configured.data_dir))
@@ -79,7 +82,7 @@ def prepare_worker(configured: Settings) -> dict[str, str]:
     home = configured.data_dir / "dagster"
     link_dagster_yaml(home)
     engine = create_sync_engine(environment["DATABASE_URL"])
-    shared = read_installation_values(engine)
+    shared = persist(lambda: read_installation_values(engine))
     engine.dispose()
     return complete_environment(
         {

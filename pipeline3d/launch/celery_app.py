@@ -11,6 +11,8 @@ from celery import Celery
 from pipeline3d.launch.postgres_broker import serve_sql_brokers
 
 EXECUTE_RUN = "pipeline3d.execute_run"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""How a worker's processes write their log."""
 LONGEST_RUN_S = 24 * 3600
 """Redis gives a message out again after this time: longer than any run may take (`max_runtime_seconds`)."""
 RUNS_PER_PROCESS = 500
