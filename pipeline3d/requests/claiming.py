@@ -44,6 +44,12 @@ LONGEST_PAUSE_MS = 5000
 PLANNED_ONCE = ("plan_cache_mode", "force_generic_plan")
 PLANNED_AS_USUAL = ("plan_cache_mode", "auto")
 
+LOOK_AGAIN_S = 5.0
+"""Longest time between two looks of one who waits."""
+
+AFTER_ANOTHER_S = 0.02
+"""Whoever came too late looks again after this: what it saw is being claimed by another in this moment."""
+
 MOST_LOOKED_AT = 100
 """Waiting requests that are looked at to tell whether a claim is worth while."""
 

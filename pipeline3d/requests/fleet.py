@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.notifications import wait_for_notification
 from pipeline3d.database.tables import launched_runs, workers
+from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.leases import make_seconds
 
 WORKERS_CHANNEL = "pipeline3d_workers"
@@ -133,9 +134,10 @@ class Fleet:
     # -- for the warden of a worker
 
     def register(self, facts: WorkerFacts) -> None:
-        """Announce a worker: from now on it counts as one that serves its queues."""
-        self._run(
-            insert(workers).values(
+        """Announce a worker: from now on it serves its queues, and what waits in them starts."""
+        announced = (
+            insert(workers)
+            .values(
                 id=facts.id,
                 host=facts.host,
                 pid=facts.pid,
@@ -143,7 +145,10 @@ class Fleet:
                 concurrency=facts.concurrency,
                 gpu=facts.gpu,
             )
+            .returning(workers.c.id)
+            .cte("announced")
         )
+        self._run(select(func.pg_notify(cast(literal(QUEUE_CHANNEL), Text), announced.c.id)))
 
     def beat(self, worker_id: str) -> bool | None:
         """Say that the worker is alive; brings back whether it should drain, None where nobody knows it."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import UUID
 
@@ -88,7 +88,8 @@ class JobLedger:
     ) -> bool:
         """Return True as soon as a claim would bring something (under load: enough), False after the time.
 
-        Woken by every change of the queue, it looks again; nothing is asked in between.
+        Woken by every change of the queue, it looks again; unasked only every few seconds, for what nobody
+        tells: a worker that was silent and is back.
         """
         look = claiming.look_ahead(None if kinds is None else tuple(kinds), admission)
         give_up_at = monotonic() + timeout_s
@@ -98,7 +99,28 @@ class JobLedger:
                 left_s = give_up_at - monotonic()
                 if found.ready or left_s <= 0:
                     return bool(found.ready)
-                listener.wait(left_s if found.seconds is None else min(left_s, float(found.seconds)))
+                moment_s = claiming.LOOK_AGAIN_S if found.seconds is None else float(found.seconds)
+                listener.wait(min(left_s, moment_s, claiming.LOOK_AGAIN_S))
+
+    def claim_when_ready(
+        self,
+        timeout_s: float,
+        limit: int,
+        lease_s: float,
+        kinds: Sequence[Kind] | None = None,
+        admission: Admission | None = None,
+    ) -> list[Claim]:
+        """Wait until a claim brings something, and make it; nothing after the time.
+
+        Of several who wait one gets what came, and the others go on waiting.
+        """
+        give_up_at = monotonic() + timeout_s
+        while self.wait_for_queued(max(give_up_at - monotonic(), 0.0), kinds, admission):
+            claims = self.claim_queued(limit, lease_s, kinds, admission)
+            if claims or monotonic() >= give_up_at:
+                return claims
+            sleep(claiming.AFTER_ANOTHER_S)
+        return []
 
     def expire_overdue(self) -> list[UUID]:
         """End the queued requests whose deadline has passed."""

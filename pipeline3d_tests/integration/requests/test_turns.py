@@ -16,7 +16,9 @@ from sqlalchemy import text
 from pipeline3d.database.tables import jobs, pauses, workers
 from pipeline3d.requests import claiming
 from pipeline3d.requests.admission import Admission
+from pipeline3d.requests.fleet import Fleet, WorkerFacts
 from pipeline3d.values import FailureReport, Kind
+from pipeline3d_tests.servers import wait_until
 
 LONG_S = 3600.0
 CPU, PROBE, GPU, GPU_TEXT = "inflate-v1", "probe-v1", "triposr-v1", "dreamfusion-sd"
@@ -201,6 +203,15 @@ class TestWaiting:
         assert answer() is True
         assert claimed(ledger, admission=self.ONE_SLOT) == made[4:]
 
+    def test_a_worker_that_is_announced_ends_the_wait_of_a_queue_without_one(self, rows, ledger, engine):
+        rows.make()
+        answer = self.wait(ledger)
+        started = time.monotonic()
+        facts = WorkerFacts(id="w1", host="h", pid=1, queues=("cpu",), concurrency=1)
+        Fleet(engine).register(facts)
+        assert answer() is True
+        assert time.monotonic() - started < claiming.LOOK_AGAIN_S, "it was told, it did not just look again"
+
     def test_an_end_ends_the_wait_of_a_user_at_the_limit(self, rows, ledger):
         rows.user("ada", limit=1)
         first, second = rows.make(), rows.make()
@@ -251,6 +262,29 @@ class TestWaiting:
 
 
 class TestAtOnce:
+    def test_of_several_who_wait_one_gets_a_request_and_the_others_wait_on(self, rows, ledger):
+        got, threads = [], []
+        for _ in range(3):
+            thread = threading.Thread(
+                target=lambda: got.append([claim.job_id for claim in ledger.claim_when_ready(30, 5, LONG_S)])
+            )
+            thread.start()
+            threads.append(thread)
+        made = []
+        for number in range(1, 4):
+            made.append(rows.make())
+            wait_until(
+                lambda number=number: len(got) == number, what="one more has a request", interval_s=0.01
+            )
+        for thread in threads:
+            thread.join()
+        assert got == [[job_id] for job_id in made]
+
+    def test_a_wait_for_a_claim_ends_empty_after_its_time(self, rows, ledger):
+        rows.make()
+        assert len(ledger.claim_when_ready(0, 5, LONG_S)) == 1, "what is there is claimed at once"
+        assert ledger.claim_when_ready(0.1, 5, LONG_S) == []
+
     def test_dispatchers_at_once_keep_to_the_limits_and_never_share_a_request(self, rows, ledger):
         rows.worker(slots=3)
         admission = Admission(dispatched_per_slot=2, least_depth=1, jobs_per_user=4)
