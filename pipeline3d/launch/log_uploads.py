@@ -36,8 +36,8 @@ LONGEST_RETRY_S = 60.0
 SWEEP_EVERY_S = 300.0
 ABANDONED_AFTER_S = 30.0
 """A pending file so old that nobody has locked belongs to nobody."""
-PAUSE_PER_UPLOAD = 5
-"""An upload of a second is followed by a pause of so many: a growing output is stored anew as a whole."""
+PARTIAL_BYTES_PER_S = 2 * 1024 * 1024
+"""A growing output is stored anew as a whole each time: the longer it is, the longer the pause after it."""
 EXIT_PATIENCE_S = 5.0
 
 logger = logging.getLogger(__name__)
@@ -271,16 +271,15 @@ class LogUploads:
     def _store_partials(self) -> None:
         with self._changed:
             running = list(self._running)
-        began = time.monotonic()
+        sent = 0
         for output in running:
             for extension in (STDOUT, STDERR):
-                size = output.size(extension)
-                stored = output.bytes_stored.get(extension, 0)
-                if size > stored and stored < MOST_BYTES:
+                size = min(output.size(extension), MOST_BYTES)
+                if size > output.bytes_stored.get(extension, 0):
                     self._put(output, extension, output.key(f"{extension}.{PARTIAL}"))
                     output.bytes_stored[extension] = size
-        took_s = time.monotonic() - began
-        self._partials_at = time.monotonic() + max(self._interval_s, took_s * PAUSE_PER_UPLOAD)
+                    sent += size
+        self._partials_at = time.monotonic() + max(self._interval_s, sent / PARTIAL_BYTES_PER_S)
 
     def _put(self, output: Output, extension: str, key: str) -> None:
         # It may be gone: a prune removed the run.
