@@ -1,8 +1,8 @@
 """Request to result: a request of three no-op assets through the whole system, beside a plain RQ pair.
 
 Run `python -m benchmarks.orchestration`. Starts an installation and the yardstick in a folder of their own
-and asks both in turn: one request at a time (idle), then bursts of many. A request begins with the INSERT of its
-row and is done when the row says SUCCEEDED. CPU seconds are those of all processes of each side, Postgres
+and asks both in turn: one request at a time (idle), then bursts of many. A request begins with the INSERT of
+its row and is done when the row says SUCCEEDED. CPU seconds are those of all processes of each side, Postgres
 shared out by its own clock. Prints the tables and writes `benchmarks/results/orchestration.json`.
 """
 

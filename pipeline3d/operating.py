@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -42,23 +42,37 @@ def parse_duration(text: str) -> float:
 @explains_errors
 def queue(as_json: bool, limit: int) -> None:
     """Show what waits and why, what runs, and who works."""
-    show_queue(as_json=as_json, limit=limit)
-
-
-def show_queue(*, as_json: bool, limit: int, held_by_dagster: Mapping[str, str] | None = None) -> None:
-    """Print the report; `held_by_dagster` says why Dagster holds a run back, by run key (`id:attempt`)."""
     from rich.console import Console
 
     from pipeline3d.limits import admission_of
     from pipeline3d.queue_view import print_tables, render_json
-    from pipeline3d.requests.queue_report import read_queue
+    from pipeline3d.requests.queue_report import Obstacle, read_queue
 
     settings, engine = _connect()
-    report = read_queue(engine, admission_of(settings), at_most=limit, held_by_dagster=held_by_dagster)
+    report = read_queue(engine, admission_of(settings), at_most=limit)
+    if any(request.obstacle is Obstacle.IN_DAGSTER for request in report.waiting):
+        # Loading Dagster takes a second: only where it has something to say.
+        held = ask_dagster()
+        report = read_queue(engine, admission_of(settings), at_most=limit, held_by_dagster=held)
     if as_json:
         click.echo(render_json(report))
     else:
         print_tables(report, Console())
+
+
+def ask_dagster() -> dict[str, str]:
+    """Why Dagster holds back the runs in its queue, by run key; nothing where it cannot be asked."""
+    import os
+
+    from pipeline3d.installation import read_installation
+
+    os.environ.update(read_installation().environment)
+    from dagster import DagsterInstance
+
+    from pipeline3d.launch.run_queue_view import explain_queued_runs
+
+    with DagsterInstance.get() as instance:
+        return explain_queued_runs(instance)
 
 
 @click.command()

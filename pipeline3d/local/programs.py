@@ -167,7 +167,8 @@ def _plan_worker(environment: Mapping[str, str], checkout: Path, since: datetime
         # It registers when its processes are there and take runs.
         ready=SqlProbe(
             url=environment["DATABASE_URL"],
-            question=f"SELECT count(*) > 0 FROM workers WHERE started_at > '{since.astimezone(UTC).isoformat()}'",
+            question="SELECT count(*) > 0 FROM workers"
+            f" WHERE started_at > '{since.astimezone(UTC).isoformat()}'",
             psql=str(postgres.find_binaries() / "psql"),
         ),
         after=("migrate",),

@@ -105,6 +105,7 @@ def preprocessed_image(
 
 @model_asset(
     kinds={"python", "gltf"},
+    pool="generate",
     check_specs=CHECK_SPECS,
     code_version=inflation.ENGINE_VERSION,
     description="The mesh that the model made, with its checks: nothing that fails them is delivered.",

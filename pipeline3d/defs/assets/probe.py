@@ -37,6 +37,7 @@ def probe_source(context: dg.AssetExecutionContext, request_run: RequestRun) -> 
 
 @dg.asset(
     deps=[probe_source],
+    pool="probe",
     partitions_def=PROBE_REQUESTS,
     group_name=GROUP,
     owners=OWNERS,
