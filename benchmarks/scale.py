@@ -3,7 +3,7 @@
 Run `python -m benchmarks.scale`. Two installations run side by side, one new and one filled by SQL, and are
 asked in turn: one request at a time (wall), then bursts (CPU seconds of all processes, Postgres included).
 Then the filled one answers the API's questions and loads Dagster's page of an asset. With `--noise` it is
-compared with itself. Prints the tables and writes `benchmarks/results/scale.json`.
+compared with itself. Prints as it goes and writes `benchmarks/results/scale.json`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,6 @@ def main() -> None:
         report = measure(folder, sizes, shrink_effort(Effort(), chosen.shrink), noise=chosen.noise)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    print_tables(report)
     print_bars(report)
     write_report("scale", report, chosen.out)
     raise SystemExit(0 if all(found["holds"] for found in report["bars"].values()) else 1)
@@ -118,8 +117,11 @@ def measure(folder: Path, sizes: list[Size], effort: Effort, *, noise: bool) -> 
                 rows.append(compare(new or filled.again(), filled, effort))
                 print_cost(rows[-1])
                 pages.append({"size": size.name, **measure_page(filled, effort.page_loads)})
+                print_page(pages[-1])
                 fill_queue(filled.installation.database_url, effort.backlog)
-                answers += [{"size": size.name, **row} for row in measure_api(filled, effort.questions)]
+                for answer in measure_api(filled, effort.questions):
+                    answers.append({"size": size.name, **answer})
+                    print_answer(answers[-1])
     return build_report(rows, answers, pages)
 
 
@@ -242,21 +244,23 @@ def build_report(
 
 
 def print_cost(row: dict[str, Any]) -> None:
-    """One size beside the new installation."""
+    """One size beside the new installation, in seconds of a request."""
     for what in ("wall", "burst", "cpu"):
-        figures = (row[f"new_{what}_s"], row[f"filled_{what}_s"], row[f"{what}_ratio"])
-        print("{:22}{:8}{:>10.4f}{:>10.4f}{:>9.3f}".format(row["size"], what, *figures), flush=True)
+        new, filled, ratio = (row[f"new_{what}_s"], row[f"filled_{what}_s"], row[f"{what}_ratio"])
+        print(f"{row['size']:22}{what:6}{new:10.4f} s new{filled:10.4f} s filled{ratio:8.3f}", flush=True)
 
 
-def print_tables(report: dict[str, Any]) -> None:
-    """Cost, answers, pages."""
-    print("\nseconds per request      new    filled    ratio")
-    for row in report["rows"]:
-        print_cost(row)
-    for row in report["answers"]:
-        print(f"{row['size']:22}{row['question']:52}{row['p50_s'] * 1e3:8.1f}{row['p99_s'] * 1e3:8.1f} ms")
-    for row in report["pages"]:
-        print(f"{row['size']:22}asset page: median {row['median_s']} s, slowest {row['slowest_s']} s")
+def print_page(row: dict[str, Any]) -> None:
+    """The page of an asset, and the query that took longest."""
+    name, seconds = next(iter(row["queries_s"].items()))
+    print(f"{row['size']:22}asset page: median {row['median_s']} s, slowest {row['slowest_s']} s", end=" ")
+    print(f"({name} {seconds} s)", flush=True)
+
+
+def print_answer(row: dict[str, Any]) -> None:
+    """One question to the API."""
+    p50, p99 = row["p50_s"] * 1e3, row["p99_s"] * 1e3
+    print(f"{row['size']:22}{row['question']:50}{p50:8.1f} ms {p99:8.1f} ms (p99)", flush=True)
 
 
 if __name__ == "__main__":
