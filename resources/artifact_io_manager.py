@@ -44,7 +44,11 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         asset = context.asset_key.path[-1]
         key = artifact_key(guard.job.job_id, asset, obj.path.name)
         stored = self.object_store.connect().put_file(
-            key, obj.path, obj.content_type, writer=UUID(context.run_id)
+            key,
+            obj.path,
+            obj.content_type,
+            writer=UUID(context.run_id),
+            before_publishing=guard.confirm_ownership,
         )
         self.jobs_database.connect().record_artifact(
             guard.job.job_id,

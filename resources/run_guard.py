@@ -74,6 +74,16 @@ class RunGuard:
         if self._lost.is_set():
             raise LeaseLost(f"run {self._run_id} no longer owns request {self.job.job_id}")
 
+    def confirm_ownership(self) -> None:
+        """The same, asked of Postgres now: since the last heartbeat another run may have taken over.
+
+        A host whose network comes back would otherwise write over what the next attempt made meanwhile.
+        """
+        self.require_ownership()
+        if self.owns_request and not self._ledger.heartbeat(self.job.job_id, self._run_id):
+            self._lost.set()
+            self.require_ownership()
+
     def succeed(self) -> None:
         """The request has its result."""
         if self.owns_request:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,15 +107,24 @@ class S3Store:
                 )
 
     def put_file(
-        self, key: str, path: Path, content_type: str, *, writer: UUID | None = None
+        self,
+        key: str,
+        path: Path,
+        content_type: str,
+        *,
+        writer: UUID | None = None,
+        before_publishing: Callable[[], None] | None = None,
     ) -> StoredObject:
         """Store a file; a reader of the key sees all of it or nothing.
+
+        `before_publishing` is called when all is uploaded and nothing visible yet; what it raises leaves the
+        key as it was.
 
         A writer (a run) that is killed meanwhile leaves one object behind, by a name that tells of it:
         `remove_unfinished` removes it.
         """
         with path.open("rb") as file:
-            return self._publish(key, file, path.stat().st_size, content_type, writer)
+            return self._publish(key, file, path.stat().st_size, content_type, writer, before_publishing)
 
     def remove_unfinished(self, writer: UUID) -> None:
         """Remove what a writer left behind that was killed; harmless where there is nothing."""
@@ -237,7 +246,13 @@ class S3Store:
         )
 
     def _publish(
-        self, key: str, source: BinaryIO, size: int, content_type: str, writer: UUID | None = None
+        self,
+        key: str,
+        source: BinaryIO,
+        size: int,
+        content_type: str,
+        writer: UUID | None = None,
+        before_publishing: Callable[[], None] | None = None,
     ) -> StoredObject:
         temporary = temporary_key(writer)
         reader = _HashingReader(source)
@@ -248,6 +263,8 @@ class S3Store:
             )
         try:
             _require(temporary, "bytes", size, self.stat(temporary).size)
+            if before_publishing is not None:
+                before_publishing()
             self.copy(temporary, key)
         finally:
             # What stays behind when the store is away is swept with everything old under tmp/.
