@@ -47,7 +47,8 @@ CleanUp = Callable[[str], None]
 class Warden:
     """One worker, from its registration to its end.
 
-    `start_worker` begins its Celery process, `clean_up` removes what a killed run left on disk and in the store.
+    `start_worker` begins its Celery process, `clean_up` removes what a killed run left, on disk and in the
+    store, and returns soon.
     """
 
     def __init__(
@@ -96,20 +97,33 @@ class Warden:
     def _serve(self) -> None:
         self._begin_process()
         self._wait_until_ready()
-        self._fleet.register(self._facts)
-        logger.info(
-            "worker %s serves %s, %d at a time",
-            self._facts.id,
-            ", ".join(self._facts.queues),
-            self._facts.concurrency,
-        )
+        while not self._survives(self._register):
+            continue
         while True:
-            try:
-                self._fleet.wait_for_call(self._seconds_to_wait())
-                self.look()
-            except (DatabaseUnavailable, OperationalError) as error:
-                logger.warning("Postgres does not answer: %s", error)
-                time.sleep(AWAY_PAUSE_S)
+            self._survives(self._wait_and_look)
+
+    def _register(self) -> None:
+        self._fleet.register(self._facts)
+        queues, places = ", ".join(self._facts.queues), self._facts.concurrency
+        logger.info("worker %s serves %s, %d at a time", self._facts.id, queues, places)
+
+    def _wait_and_look(self) -> None:
+        self._fleet.wait_for_call(self._seconds_to_wait())
+        self.look()
+
+    def _survives(self, action: Callable[[], None]) -> bool:
+        """Do it; False, after a pause, where it cannot be done now, as while Postgres is away."""
+        try:
+            action()
+        except (DatabaseUnavailable, OperationalError) as error:
+            logger.warning("Postgres does not answer: %s", error)
+        except Exception:
+            # Whatever it is, a warden that ended would take all its runs with it.
+            logger.exception("a round failed; the next one tries again")
+        else:
+            return True
+        time.sleep(AWAY_PAUSE_S)
+        return False
 
     def look(self) -> None:
         """One round: be alive, settle what died, end what is to be ended, remind the broker."""
@@ -153,7 +167,11 @@ class Warden:
             return
         for run_id, queue in self._fleet.claim_forgotten(self._facts.queues, FORGOTTEN_AFTER_S, idle):
             logger.info("run %s waits and nobody took it: telling the broker again", run_id)
-            self._publish(run_id, queue)
+            try:
+                self._publish(run_id, queue)
+            except Exception as error:  # each kind of broker has errors of its own
+                logger.warning("the broker does not answer (%s)", error)
+                return
 
     # -- the Celery process
 
@@ -179,7 +197,8 @@ class Warden:
         process = self._process
         if process is not None and process.poll() is not None:
             if not draining:
-                self._failures += 1
+                lived_s = time.monotonic() - self._begun_at
+                self._failures = self._failures + 1 if lived_s < LONGEST_RESTART_PAUSE_S else 1
                 logger.error("the worker's process ended with code %s", process.returncode)
             self._process = None
             self._restart_at = time.monotonic() + min(2.0**self._failures, LONGEST_RESTART_PAUSE_S)
@@ -277,7 +296,7 @@ class Warden:
             for run in self._fleet.runs_of(self._facts.id):
                 self._settle_lost(run)
             self._fleet.leave(self._facts.id)
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, OperationalError):
             logger.warning("Postgres is gone already: the reconciler settles what was at work here")
         end_orphans(spared=set())
 

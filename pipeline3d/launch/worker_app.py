@@ -17,14 +17,14 @@ import click
 from celery import signals
 
 from pipeline3d.launch import compute_logs
-from pipeline3d.launch.celery_app import EXECUTE_RUN, build_app, plan_result_backend
+from pipeline3d.launch.celery_app import EXECUTE_RUN, LOG_FORMAT, build_app, plan_result_backend
 from pipeline3d.launch.execution import RunExecutor
+from pipeline3d.launch.process_tree import end_with_parent
 from pipeline3d.local.parentage import die_with_parent, parent_pid_of
 
 DEFINITIONS = "pipeline3d.definitions"
 LAST_UPLOADS_S = 5.0
 """A process that ends waits so long until the outputs of its runs are stored; the next stores the rest."""
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command()
@@ -45,6 +45,7 @@ def main(queues: str, concurrency: int, worker_id: str, ready_file: Path) -> Non
     app = build_app(broker_url, plan_result_backend(broker_url, database_url))
     executor = RunExecutor(database_url, worker_id)
     app.task(executor.execute, name=EXECUTE_RUN)
+    signals.worker_process_init.connect(lambda **_: end_with_parent(), weak=False)
     signals.worker_ready.connect(lambda **_: ready_file.touch(mode=0o600), weak=False)
     signals.worker_process_shutdown.connect(
         lambda **_: compute_logs.finish_uploads(LAST_UPLOADS_S), weak=False

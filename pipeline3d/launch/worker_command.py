@@ -12,15 +12,15 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.launch.celery_app import build_app, plan_result_backend, publish
+from pipeline3d.launch.celery_app import LOG_FORMAT, build_app, plan_result_backend, publish
 from pipeline3d.launch.warden import Warden
-from pipeline3d.launch.worker_app import LOG_FORMAT
 from pipeline3d.local.parentage import environment_for_child
 from pipeline3d.requests.fleet import Fleet, WorkerFacts
 from pipeline3d.requests.ledger import JobLedger
@@ -73,9 +73,17 @@ def serve(
 
 
 def clean_up(run_id: str, scratch: Path, environment: Mapping[str, str]) -> None:
-    """Remove the scratch folder of a run that was killed, and the object that it was writing."""
+    """Remove the scratch folder of a run that was killed, and the object that it was writing.
+
+    The store is asked in a thread: one that hangs must not keep the warden from its signs of life.
+    """
     for folder in scratch.glob(f"run-{run_id}-*"):
         shutil.rmtree(folder, ignore_errors=True)
+    threading.Thread(target=remove_unfinished, args=(run_id, environment), daemon=True).start()
+
+
+def remove_unfinished(run_id: str, environment: Mapping[str, str]) -> None:
+    """Remove the object that a killed run was writing; where the store is away, the nightly prune does it."""
     store = S3Store(
         endpoint=environment["MINIO_ENDPOINT"],
         access_key=environment["MINIO_ACCESS_KEY"],
@@ -86,7 +94,6 @@ def clean_up(run_id: str, scratch: Path, environment: Mapping[str, str]) -> None
     try:
         store.remove_unfinished(UUID(run_id))
     except (Pipeline3dError, ValueError) as error:
-        # The nightly prune removes it.
         logging.getLogger("pipeline3d.warden").warning("an object of run %s may be left: %s", run_id, error)
 
 

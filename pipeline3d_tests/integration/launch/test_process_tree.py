@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import psutil
 import pytest
@@ -142,3 +143,56 @@ def test_a_process_without_orphans_ends_nothing(start):
     process, _ = start(SLEEP)
     assert end_orphans(spared={child.pid for child in psutil.Process().children()}) == []
     assert is_running(process.pid)
+
+
+# Starts a process that ends with it, which starts a program; says the pids of both.
+WATCHED = f"""
+import os, subprocess, sys
+from pipeline3d.launch.process_tree import end_with_parent
+if os.fork() == 0:
+    end_with_parent(0.02)
+    child = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
+    print(os.getpid(), child.pid, flush=True)
+    child.wait()
+os.wait()
+"""
+
+
+def test_a_process_that_ends_with_its_parent_takes_its_programs_along(start):
+    process, pids = start(WATCHED)
+    assert all(is_running(pid) for pid in pids)
+    process.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), what="nothing is left")
+
+
+# As Celery's pool: a thread forks a process that asks to be killed with its parent, and then ends.
+FORKED_BY_A_THREAD = f"""
+import os, threading, time
+from celery import platforms
+from pipeline3d.launch.process_tree import end_with_parent
+
+told, tell = os.pipe()
+
+def fork():
+    if os.fork() == 0:
+        platforms.set_pdeathsig("SIGKILL")
+        end_with_parent(0.02)
+        os.write(tell, b"asked")
+        print(os.getpid(), flush=True)
+        time.sleep(600)
+    os.read(told, 5)
+
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+{SLEEP}
+"""
+
+
+def test_the_end_of_the_thread_that_forked_a_process_is_not_the_end_of_its_parent(start):
+    process, [pid] = start(FORKED_BY_A_THREAD)
+    ended_at = time.monotonic() + 0.3
+    wait_until(lambda: not is_running(pid) or time.monotonic() > ended_at, what="the time is over")
+    assert is_running(pid)
+    process.kill()
+    wait_until(lambda: not is_running(pid), what="it ends with the process")

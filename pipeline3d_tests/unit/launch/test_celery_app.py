@@ -39,6 +39,7 @@ def app():
         ("task_acks_late", True),  # the message is done when the run is
         ("worker_prefetch_multiplier", 1),  # a run does not wait behind another in a process that is busy
         ("task_reject_on_worker_lost", False),  # whoever settles the run decides whether there is another
+        ("worker_lost_wait", 1.0),  # a process that was killed does not keep its place for long
         ("task_ignore_result", True),  # the outcome is in Postgres already
         ("task_store_errors_even_if_ignored", True),
         ("worker_redirect_stdouts", False),  # or Dagster could not capture what a run writes
