@@ -62,13 +62,16 @@ class WarmRunLauncher(CeleryRunLauncher):
             self._instance.report_run_canceled(run, message="The request was cancelled while its run waited.")
             return
         queue = run.tags.get(DAGSTER_CELERY_QUEUE_TAG, self.default_queue)
-        self._fleet.launch(
+        if not self._fleet.launch(
             run.run_id,
             job_name=run.job_name,
             queue=queue,
             job_id=request_of(run),
             attempt=attempt_of(run),
-        )
+        ):
+            # Dagster knows one run for each run key and sensor; there are several dispatch sensors.
+            self._instance.report_run_canceled(run, message="Another run of this attempt is on its way.")
+            return
         try:
             publish(self.celery, run.run_id, queue)
         except Exception as error:  # whatever broker it is, its message is only a hint

@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
+    exists,
     func,
     literal,
     or_,
@@ -74,8 +75,11 @@ class Fleet:
 
     def launch(
         self, run_id: str, *, job_name: str, queue: str, job_id: UUID | None, attempt: int | None
-    ) -> None:
-        """Record a run that may be taken from now on; a second time changes nothing."""
+    ) -> bool:
+        """Record a run that may be taken from now on; a second time changes nothing.
+
+        False, and nothing recorded, where another run of the same attempt is on its way already.
+        """
         values = {
             "run_id": run_id,
             "job_name": job_name,
@@ -83,7 +87,17 @@ class Fleet:
             "job_id": job_id,
             "attempt": attempt,
         }
-        self._run(insert(launched_runs).values(values).on_conflict_do_nothing())
+        row = select(*(literal(value, launched_runs.c[name].type) for name, value in values.items()))
+        if job_id is not None and attempt is not None:
+            other = launched_runs.alias("other")
+            same = exists().where(
+                other.c.job_id == job_id, other.c.attempt == attempt, other.c.run_id != run_id
+            )
+            row = row.where(~same)
+        recorded = insert(launched_runs).from_select(list(values), row)
+        if self._first(recorded.on_conflict_do_nothing().returning(launched_runs.c.run_id)) is not None:
+            return True
+        return self.find(run_id) is not None
 
     def request_stop(self, run_id: str) -> LaunchedRun | None:
         """Ask for the end of a run and wake its worker; None where it is not launched or has ended."""

@@ -7,7 +7,9 @@ this sensor finds what both of them could not: a host that is gone, a daemon tha
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
+from datetime import UTC
 
 import dagster as dg
 
@@ -23,6 +25,10 @@ QUIET_S = 15.0
 ENDLESS_S = 1e9
 """After an outage of Postgres, silence proves nothing until everybody had the time to speak again."""
 RUN_KEY_TAG = "dagster/run_key"
+LAUNCH_S = 10.0
+"""So long the two halves of a launch, in Dagster's database and in ours, may be apart."""
+MOST_RUNS = 10
+PRECEDENCE = (RunFate.ALIVE, RunFate.SUCCEEDED, RunFate.FAILED, RunFate.LOST, RunFate.CANCELED)
 LAUNCHED = frozenset({dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED})
 
 
@@ -83,26 +89,46 @@ def settle_called_off(fleet: Fleet, instance: dg.DagsterInstance) -> list[str]:
 def settle_dispatched(
     ledger: JobLedger, fleet: Fleet, instance: dg.DagsterInstance, lease_s: float
 ) -> list[str]:
-    """Ask what became of the runs of requests that were dispatched long ago and have not begun."""
+    """Ask what became of the runs of requests that were dispatched a while ago and have not begun.
+
+    Asked at half of a lease: what is on its way is confirmed before a dispatcher may claim it again.
+    """
     done = []
-    for claim in ledger.list_undispatched(lease_s):
-        runs = instance.get_runs(filters=dg.RunsFilter(tags={RUN_KEY_TAG: claim.run_key}), limit=1)
-        if not runs:
-            continue  # no run yet: the lease has run out, it is claimed again
-        run = runs[0]
-        if run.status in LAUNCHED and fleet.find(run.run_id) is None:
-            # The daemon died between the two halves of a launch.
-            instance.report_run_failed(run, "The run was launched and no worker was told.")
-            fate = RunFate.LOST
-        else:
-            fate = fate_of_status(run.status.value)
+    for claim in ledger.list_undispatched(lease_s / 2):
+        found = find_run_of_attempt(fleet, instance, claim.run_key)
+        if found is None:
+            continue  # no run yet: when the lease has run out, it is claimed again
+        run_id, fate = found
         if fate is RunFate.ALIVE:
             ledger.renew_lease(claim.job_id, claim.attempt, lease_s)
             continue
         with suppress(LeaseLost):  # it began between the look and the verdict
-            if settle_ended_run(ledger, claim.job_id, run.run_id, fate, attempt=claim.attempt):
+            if settle_ended_run(ledger, claim.job_id, run_id, fate, attempt=claim.attempt):
                 done.append(f"request {claim.job_id}: its run ended before its first step")
     return done
+
+
+def find_run_of_attempt(
+    fleet: Fleet, instance: dg.DagsterInstance, run_key: str
+) -> tuple[str, RunFate] | None:
+    """The run of an attempt and how it stands; None where there is none.
+
+    Each dispatch sensor may have made one: as long as one of them lives, the attempt does, and that one of
+    them was put aside says nothing.
+    """
+    records = instance.get_run_records(dg.RunsFilter(tags={RUN_KEY_TAG: run_key}), limit=MOST_RUNS)
+    fates = [(record.dagster_run.run_id, _fate_of_unbegun(fleet, instance, record)) for record in records]
+    return min(fates, key=lambda found: PRECEDENCE.index(found[1]), default=None)
+
+
+def _fate_of_unbegun(fleet: Fleet, instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFate:
+    run = record.dagster_run
+    silent_s = time.time() - record.update_timestamp.replace(tzinfo=UTC).timestamp()
+    if run.status in LAUNCHED and silent_s > LAUNCH_S and fleet.find(run.run_id) is None:
+        # The daemon died between the two halves of a launch.
+        instance.report_run_failed(run, "The run was launched and no worker was told.")
+        return RunFate.LOST
+    return fate_of_status(run.status.value)
 
 
 def build_reconcile_sensor(lease_s: float, silent_after_s: float) -> dg.SensorDefinition:

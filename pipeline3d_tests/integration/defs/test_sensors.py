@@ -7,6 +7,7 @@ from dagster import DagsterRunStatus, build_sensor_context
 from dagster._core.test_utils import create_run_for_test  # private, used by Dagster's own projects
 
 from pipeline3d.defs.sensors import dispatch
+from pipeline3d.defs.sensors import reconcile as reconcile_module
 from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import (
     build_reconcile_sensor,
@@ -302,7 +303,7 @@ def test_a_run_that_is_to_end_before_a_worker_took_it_is_closed_and_cannot_be_ta
         (DagsterRunStatus.SUCCESS, "QUEUED", 2),  # a run of another selection used the key
         (DagsterRunStatus.CANCELED, "CANCELED", 1),  # cancelled in Dagster's queue
         (DagsterRunStatus.NOT_STARTED, "QUEUED", 1),  # it is about to be launched
-        (DagsterRunStatus.STARTING, "QUEUED", 2),  # the daemon died between the two halves of a launch
+        (DagsterRunStatus.STARTING, "QUEUED", 1),  # it is being launched
         (None, "QUEUED", 1),  # the tick was lost: the lease runs out and it is claimed again
     ],
 )
@@ -315,6 +316,50 @@ def test_a_dispatched_request_that_has_not_begun_is_judged_by_its_run(workbench,
     dispatched(workbench)
     row = workbench.row(job_id)
     assert (row.state, row.attempt) == (state, attempt)
+
+
+def test_a_run_whose_launch_was_not_completed_costs_the_attempt(workbench, monkeypatch):
+    """The daemon died between the two halves of the launch."""
+    job_id = workbench.request(b"anything")
+    (request,) = tick(workbench).run_requests
+    run_id = run_of(workbench, DagsterRunStatus.STARTING, request.run_key)
+    age(workbench, job_id, "leased_at", LEASE_S + 1)
+    monkeypatch.setattr(reconcile_module, "LAUNCH_S", 0.0)
+    assert str(job_id) in dispatched(workbench)[0]
+    assert status_of(workbench, run_id) is DagsterRunStatus.FAILURE
+    assert (workbench.row(job_id).state, workbench.row(job_id).attempt) == ("QUEUED", 2)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "state", "attempt"),
+    [
+        # the second was put aside, the first waits for its worker
+        ([DagsterRunStatus.NOT_STARTED, DagsterRunStatus.CANCELED], "QUEUED", 1),
+        ([DagsterRunStatus.CANCELED, DagsterRunStatus.NOT_STARTED], "QUEUED", 1),
+        # the second was put aside, the first died before it began
+        ([DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED], "QUEUED", 2),
+        # somebody cancelled all that there was
+        ([DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELED], "CANCELED", 1),
+    ],
+)
+def test_of_two_runs_of_an_attempt_the_one_that_lives_counts(workbench, statuses, state, attempt):
+    job_id = workbench.request(b"anything")
+    (request,) = tick(workbench).run_requests
+    for status in statuses:
+        run_of(workbench, status, request.run_key)
+    age(workbench, job_id, "leased_at", LEASE_S + 1)
+    dispatched(workbench)
+    assert (workbench.row(job_id).state, workbench.row(job_id).attempt) == (state, attempt)
+
+
+def test_what_is_on_its_way_is_confirmed_before_its_lease_ends(workbench):
+    job_id = workbench.request(b"anything")
+    (request,) = tick(workbench).run_requests
+    launch(workbench, run_of(workbench, DagsterRunStatus.STARTING, request.run_key), job_id)
+    age(workbench, job_id, "leased_at", LEASE_S / 2 + 1)
+    before = workbench.row(job_id).lease_until
+    dispatched(workbench)
+    assert workbench.row(job_id).lease_until > before
 
 
 def test_a_launched_run_may_wait_for_its_worker_as_long_as_it_takes(workbench):

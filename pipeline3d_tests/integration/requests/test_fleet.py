@@ -206,6 +206,25 @@ def test_a_worker_is_gone_when_it_has_been_silent_for_too_long(fleet, rows, sile
     assert fleet.is_worker_alive("w1", SILENT_AFTER_S)
 
 
+def test_an_attempt_has_one_launched_run(fleet):
+    """Two dispatch sensors claimed the same attempt, since its lease had run out while its run waited."""
+    job_id = uuid4()
+
+    def launch(run_id, attempt, job=job_id):
+        return fleet.launch(run_id, job_name="probe", queue="cpu", job_id=job, attempt=attempt)
+
+    assert launch("r1", 1)
+    assert not launch("r2", 1)
+    assert fleet.find("r2") is None
+    assert launch("r1", 1)  # told twice of the same run
+    assert launch("r3", 2)
+    assert launch("by hand", None)
+    assert launch("by hand too", None)
+    assert launch("another request's", 1, uuid4())
+    fleet.finish("r1")
+    assert launch("r2", 1)
+
+
 def test_postgres_knows_how_long_it_could_be_told_something(fleet):
     assert fleet.could_be_told(0)
     assert not fleet.could_be_told(1e9)
