@@ -45,8 +45,9 @@ PATIENCE_S = 180.0
 """After the last kill, for everything to come to its end; what is unfinished then is lost."""
 TIDY_S = 60.0
 LOOK_S = 0.5
+MIN_WIDTH = 5
 COLUMNS = ("times", "requests", "finished", "succeeded", "worker_lost", "failed_otherwise")
-COLUMNS += ("attempts_lost", "twice", "lost", "slowest_s")
+COLUMNS += ("attempts_lost", "twice", "lost", "next_end_s")
 
 
 @dataclass
@@ -226,10 +227,12 @@ def build_report(outcome: Outcome, *, seed: int) -> dict[str, Any]:
 
 def print_table(report: dict[str, Any]) -> None:
     """The rows, what is to be complained about, and the bars."""
-    print(f"{'killed':18}" + "".join(f"{column.replace('_', ' '):>17}" for column in COLUMNS))
+    widths = [max(len(column), MIN_WIDTH) + 2 for column in COLUMNS]
+    heads = [f"{column.replace('_', ' '):>{width}}" for column, width in zip(COLUMNS, widths, strict=True)]
+    print(f"{'killed':18}{''.join(heads)}")
     for row in report["rows"]:
-        cells = "".join(f"{_shown(row.get(column)):>17}" for column in COLUMNS)
-        print(f"{row['killed']:18}{cells}")
+        cells = [f"{_shown(row.get(column)):>{width}}" for column, width in zip(COLUMNS, widths, strict=True)]
+        print(f"{row['killed']:18}{''.join(cells)}")
     for complaint in report["complaints"]:
         print(complaint)
     print(f"{report['seconds']:g} s; tracebacks in logs: {report['tracebacks'] or 'none'}")

@@ -6,6 +6,7 @@ what really happened: every start of an attempt, every stage that began, every e
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -127,13 +128,14 @@ def _build_row(fault: str, histories: Sequence[History], kills: Sequence[Kill]) 
     struck = [kill for kill in kills if kill.fault == fault]
     met = [history for history in histories if any(in_flight(history, kill) for kill in struck)]
     row = describe(fault, met, len(struck), _lost_attempts_after(histories, kills, fault))
-    waits = [
-        (history.completed_at - kill.at).total_seconds()
-        for kill in struck
-        for history in met
-        if history.completed_at is not None and in_flight(history, kill)
-    ]
-    return {**row, "slowest_s": round(max(waits), 1) if waits else None}
+    pauses = [pause for kill in struck if (pause := _seconds_to_next_end(histories, kill)) is not None]
+    return {**row, "next_end_s": round(statistics.median(pauses), 1) if pauses else None}
+
+
+def _seconds_to_next_end(histories: Iterable[History], kill: Kill) -> float | None:
+    """How long after a damage the next request, whichever, had its end; None where none was left."""
+    ends = [history.completed_at for history in histories if history.completed_at is not None]
+    return min(((end - kill.at).total_seconds() for end in ends if end > kill.at), default=None)
 
 
 def describe(fault: str, histories: Sequence[History], kills: int, lost_attempts: int) -> dict[str, Any]:

@@ -121,7 +121,9 @@ def test_the_rows_say_for_each_kind_whom_it_met_and_which_attempts_it_cost():
     api, warden, everything = build_rows([retried, lost, worker_lost], kills)
     assert (api["killed"], api["times"], api["requests"], api["attempts_lost"]) == ("api", 1, 2, 0)
     assert (warden["times"], warden["requests"], warden["attempts_lost"]) == (2, 3, 1)
-    assert (warden["finished"], warden["lost"], warden["worker_lost"], warden["slowest_s"]) == (2, 1, 1, 3.0)
+    assert (warden["finished"], warden["lost"], warden["worker_lost"]) == (2, 1, 1)
+    # one second after the first, and nothing ended after the second
+    assert (warden["next_end_s"], api["next_end_s"]) == (1.0, 1.0)
     assert (everything["killed"], everything["times"], everything["lost"]) == ("all", 3, 1)
 
 
