@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Select,
+    and_,
     any_,
     bindparam,
     func,
@@ -33,7 +34,7 @@ from pipeline3d.database.tables import jobs, models
 from pipeline3d.requests.admission import Admission
 from pipeline3d.requests.history import with_event
 from pipeline3d.requests.leases import IS_QUEUED, claim_columns, claimable, seconds_from_now
-from pipeline3d.requests.turns import AT_MOST, plan_turns
+from pipeline3d.requests.turns import AT_MOST, count_startable, plan_turns
 from pipeline3d.values import Kind
 
 CLAIM_LOCK = 0x7033_6474
@@ -128,14 +129,10 @@ def look_ahead(kinds: tuple[Kind, ...] | None = None, admission: Admission | Non
     at once; otherwise as soon as everything that waits finds room. `seconds` is None where no moment is known
     that would change the answer: then only a NOTIFY does. Binds `at_most`.
     """
-    turns = plan_turns(kinds, admission)
-    of_queue = (
-        select(turns.c.depth, turns.c.room, func.count().label("waiting"))
-        .group_by(turns.c.queue, turns.c.depth, turns.c.room)
-        .cte("of_queue")
-    )
-    worth = or_(of_queue.c.waiting <= of_queue.c.room, 2 * of_queue.c.room >= of_queue.c.depth)
-    ready = select(func.coalesce(func.bool_or(worth), False)).select_from(of_queue).scalar_subquery()
+    queues = count_startable(kinds, admission)
+    enough = or_(queues.c.startable <= queues.c.room, 2 * queues.c.room >= queues.c.depth)
+    worth = and_(queues.c.startable > 0, enough)
+    ready = select(func.coalesce(func.bool_or(worth), False)).select_from(queues).scalar_subquery()
     return select(ready.label("ready"), _seconds_until_next_moment().label("seconds"))
 
 

@@ -126,12 +126,14 @@ own AS MATERIALIZED (
                            ORDER BY job.created_at, job.id)
 ),
 standing AS MATERIALIZED (
-    SELECT asked.*, coalesce(in_work.jobs, 0) + coalesce(own.older, {MOST_COUNTED}) AS turn,
-           coalesce(own.jobs, {MOST_COUNTED}) AS own_jobs, coalesce(own.seconds, 0) AS own_seconds,
-           coalesce(own.unknown, false) AS own_unknown
+    SELECT asked.id, asked.user_id, asked.queue, asked.priority, asked.created_at,
+           coalesce(in_work.jobs, 0) + own.older AS turn, own.jobs, own.seconds, own.unknown,
+           row_number() OVER (
+               PARTITION BY asked.user_id, asked.queue, asked.priority ORDER BY own.older
+           ) AS number
     FROM asked
+    JOIN own ON own.id = asked.id
     LEFT JOIN in_work ON in_work.user_id = asked.user_id AND in_work.queue = asked.queue
-    LEFT JOIN own ON own.id = asked.id
 )
 """
 
@@ -184,7 +186,7 @@ _OTHERS = f"""
               ORDER BY pace.model_id
               LIMIT 1
           )
-          AND asked.waits AND asked.own_jobs < {MOST_COUNTED}
+          AND asked.jobs < {MOST_COUNTED}
         LIMIT {MOST_COUNTED}
     ) AS before
     JOIN pace ON pace.model_id = before.model_id
@@ -192,14 +194,31 @@ _OTHERS = f"""
 
 _OUTLOOK = f"""
 WITH RECURSIVE {_FACTS}, {_OWN},
-ahead AS MATERIALIZED (
-    SELECT asked.*,
-           dispatched.jobs + CASE WHEN asked.waits THEN others.jobs + asked.own_jobs ELSE 0 END AS jobs,
-           dispatched.seconds
-               + CASE WHEN asked.waits THEN others.seconds + asked.own_seconds ELSE 0 END AS seconds,
-           dispatched.unknown OR asked.waits AND (others.unknown OR asked.own_unknown) AS unknown
-    FROM standing AS asked
+-- from the first of a page to the last, and no further than to the first that has too many ahead
+counted AS (
+    SELECT asked.id, asked.user_id, asked.queue, asked.priority, asked.number, asked.jobs AS own_jobs,
+           asked.jobs + others.jobs AS jobs, asked.seconds + others.seconds AS seconds,
+           asked.unknown OR others.unknown AS unknown
+    FROM standing AS asked CROSS JOIN LATERAL ({_OTHERS}) AS others
+    WHERE asked.number = 1
+    UNION ALL
+    SELECT asked.id, asked.user_id, asked.queue, asked.priority, asked.number, asked.jobs,
+           asked.jobs + others.jobs, asked.seconds + others.seconds, asked.unknown OR others.unknown
+    FROM counted
+    JOIN standing AS asked
+      ON asked.user_id = counted.user_id AND asked.queue = counted.queue
+     AND asked.priority = counted.priority AND asked.number = counted.number + 1
+     AND counted.jobs < {MOST_COUNTED}
     CROSS JOIN LATERAL ({_OTHERS}) AS others
+),
+ahead AS MATERIALIZED (
+    SELECT asked.*, coalesce(counted.own_jobs, {MOST_COUNTED}) AS own_jobs,
+           dispatched.jobs
+               + CASE WHEN asked.waits THEN coalesce(counted.jobs, {MOST_COUNTED}) ELSE 0 END AS jobs,
+           dispatched.seconds + coalesce(counted.seconds, 0) AS seconds,
+           dispatched.unknown OR coalesce(counted.unknown, false) AS unknown
+    FROM asked
+    LEFT JOIN counted ON counted.id = asked.id
     CROSS JOIN LATERAL (
         -- what has left the table and has not begun
         SELECT {_SUMMED}

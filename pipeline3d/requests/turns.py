@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     cast,
     exists,
     func,
@@ -64,6 +65,39 @@ def plan_turns(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE
     candidates = requests_of(next_users(below_limit))
     within_limit = or_(candidates.c.may_start.is_(None), candidates.c.number <= candidates.c.may_start)
     return select(*candidates.c, place_of(candidates)).where(within_limit).cte("turns")
+
+
+def count_startable(kinds: Sequence[Kind] | None, admission: Admission | None) -> CTE:
+    """The open queues, and how many requests may start in each: one more than its room is as good as many.
+
+    The count ends there, whoever waits after it. So it takes no order, and no join that would read all first.
+    """
+    in_work = list_in_work()
+    queues = open_queues(admission, in_work)
+    waiting = waiting_users(queues, kinds)
+    in_work_of_user = select(func.count()).where(in_work.c.user_id == waiting.c.user_id)
+    own_limit = select(users.c.max_concurrent_jobs).where(users.c.id == waiting.c.user_id)
+    limit = func.coalesce(
+        own_limit.correlate(waiting).scalar_subquery(),
+        literal(None if admission is None else admission.jobs_per_user, Integer),
+    )
+    left = case(
+        (
+            limit.is_not(None),
+            func.greatest(limit - in_work_of_user.correlate(waiting).scalar_subquery(), 0),
+        )
+    )
+    of_user = first_jobs(waiting).limit(func.least(left, looked_at(waiting))).lateral("of_user")
+    of_queue = (
+        select(of_user.c.id)
+        .join_from(waiting, of_user, true())
+        .where(waiting.c.queue == queues.c.queue)
+        .limit(looked_at(queues))
+        .correlate(queues)
+        .subquery("of_queue")
+    )
+    startable = select(func.count(of_queue.c.id)).select_from(of_queue).correlate(queues).scalar_subquery()
+    return select(*queues.c, startable.label("startable")).cte("startable")
 
 
 def plan_waiting(in_work: CTE) -> CTE:
