@@ -25,17 +25,12 @@ from sqlalchemy import Engine, create_engine, delete, make_url, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
+from pipeline3d.database.engines import CONNECT_TIMEOUT_S, NOTICE_VANISHED_SERVER
+
 BELL = "pipeline3d_broker"
 LONGEST_SLEEP_S = 1.0
 """A consumer looks at least so often, should an announcement have been lost with its connection."""
-CONNECTION_OPTIONS: dict[str, Any] = {
-    "connect_timeout": 5,
-    # A server that vanished without a word, as behind a cut cable, is missed after half a minute.
-    "keepalives_idle": 15,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 30_000,
-}
+CONNECTION_OPTIONS: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **NOTICE_VANISHED_SERVER}
 BUSY_PAUSE_S = 0.02
 """While all places of a worker are taken, until one is free: no statement is sent meanwhile."""
 

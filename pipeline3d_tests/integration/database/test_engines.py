@@ -46,6 +46,22 @@ def test_a_wrong_password_is_a_database_that_cannot_be_used(postgres_server):
         pass
 
 
+def test_a_server_that_vanished_is_missed_soon(database_url):
+    """A worker whose cable was cut waited two hours for an answer of its old connections."""
+    engine = create_sync_engine(database_url)
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        with socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM) as line:
+            set_to = [
+                line.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            ]
+            assert line.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert set_to == [15, 5, 3]
+            assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+    engine.dispose()
+
+
 def test_a_wrong_statement_stays_what_it_is(engine):
     with pytest.raises(ProgrammingError), engine.connect() as connection:
         connection.execute(text("SELECT nothing FROM nowhere"))
