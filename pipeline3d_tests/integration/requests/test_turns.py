@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs, pauses, workers
+from pipeline3d.errors import DatabaseUnavailable
 from pipeline3d.requests import claiming
 from pipeline3d.requests.admission import Admission
 from pipeline3d.requests.fleet import Fleet, WorkerFacts
@@ -202,6 +203,26 @@ class TestWaiting:
         begin(ledger, made[0])
         assert answer() is True
         assert claimed(ledger, admission=self.ONE_SLOT) == made[4:]
+
+    def test_a_postgres_that_goes_away_ends_the_wait_with_an_error_and_the_next_one_works(self, rows, ledger):
+        raised = []
+
+        def wait():
+            with pytest.raises(DatabaseUnavailable) as caught:
+                ledger.wait_for_queued(30)
+            raised.append(caught.value)
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        end_waiting = text(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND pid <> pg_backend_pid() AND state = 'idle' AND query LIKE 'WITH RECURSIVE%'"
+        )
+        wait_until(lambda: rows.run(end_waiting), what="somebody waits")
+        waiter.join(10)
+        assert len(raised) == 1
+        rows.make()
+        assert ledger.wait_for_queued(0) is True
 
     def test_a_worker_that_is_announced_ends_the_wait_of_a_queue_without_one(self, rows, ledger, engine):
         rows.make()
