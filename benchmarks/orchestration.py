@@ -1,4 +1,4 @@
-"""Request to result: a request of three no-op assets through the whole system, beside a plain RQ pair.
+"""Request to result: a request of three no-op assets through the whole system, beside RQ worker pairs.
 
 Run `python -m benchmarks.orchestration`. Starts an installation and the yardstick in a folder of their own
 and asks both in turn: one request at a time (idle), then bursts of many. A request begins with the INSERT of
@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from subprocess import Popen
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import psutil
@@ -31,6 +32,9 @@ from pipeline3d.database.tables import jobs, users
 from pipeline3d.requests.creation import NewJob, create_job, new_job_id
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.values import FINISHED_STATES, Family, JobState, Kind
+
+if TYPE_CHECKING:
+    from rq import Queue
 
 IDLE_P50_BAR_S = 1.0
 IDLE_P95_BAR_S = 2.0
@@ -78,33 +82,39 @@ def measure(folder: Path, *, idle: int, burst: int, bursts: int) -> dict[str, An
     """Both sides, in turn, on one Postgres and the same cores."""
     with Installation.running(folder / "data", PIPELINE3D_WORKER_CONCURRENCY=str(WORKERS)) as installation:
         engine = create_sync_engine(installation.database_url)
-        with running_workers(installation.database_url, folder / "redis", count=WORKERS) as (
-            queue,
-            processes,
+        asker = Asker(engine)
+        url = installation.database_url
+        with (
+            running_workers(url, folder / "rq", count=WORKERS) as plain,
+            running_workers(url, folder / "rq-preloaded", count=WORKERS, preloaded=True) as preloaded,
         ):
-            asker = Asker(engine)
-
-            def ask_rq() -> UUID:
-                job_id = asker.create(held=True)
-                queue.enqueue(work, str(job_id))
-                return job_id
-
-            def processes_of_rq() -> list[psutil.Process]:
-                return [psutil.Process(process.pid) for process in processes]
-
-            ours = Side("pipeline3d", asker.create, installation.processes_without_servers)
-            rq = Side("rq", ask_rq, processes_of_rq)
-            for side in (ours, rq):
+            sides = [
+                Side("pipeline3d", asker.create, installation.processes_without_servers),
+                side_of_rq("rq", asker, *plain),
+                side_of_rq("rq, preloaded", asker, *preloaded),
+            ]
+            for side in sides:
                 run_burst(side, engine, installation, WORKERS * 2)  # first connections, first imports
                 side.burst_s.clear()
                 side.burst_cpu_s.clear()
             for _ in range(idle):
-                for side in (ours, rq):
+                for side in sides:
                     run_alone(side, engine)
             for _ in range(bursts):
-                for side in (ours, rq):
+                for side in sides:
                     run_burst(side, engine, installation, burst)
-    return build_report(ours, rq, burst)
+    return build_report(sides, burst)
+
+
+def side_of_rq(name: str, asker: Asker, queue: Queue, processes: list[Popen[bytes]]) -> Side:
+    """A pair of RQ workers, asked as their users ask them."""
+
+    def ask() -> UUID:
+        job_id = asker.create(held=True)
+        queue.enqueue(work, str(job_id))
+        return job_id
+
+    return Side(name, ask, lambda: [psutil.Process(process.pid) for process in processes])
 
 
 class Asker:
@@ -181,9 +191,9 @@ def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     return total
 
 
-def build_report(ours: Side, rq: Side, burst: int) -> dict[str, Any]:
-    """Rows for both sides and the three bars."""
-    rows = [describe(side, burst) for side in (ours, rq)]
+def build_report(sides: list[Side], burst: int) -> dict[str, Any]:
+    """Rows for all sides, ours first and the yardstick second, and the three bars."""
+    rows = [describe(side, burst) for side in sides]
     ratio = rows[0]["requests_per_minute"] / rows[1]["requests_per_minute"]
     bars = {
         "request_to_done_p50_s": bar(rows[0]["idle_p50_s"], IDLE_P50_BAR_S),
@@ -210,9 +220,9 @@ def describe(side: Side, burst: int) -> dict[str, Any]:
 def print_table(report: dict[str, Any]) -> None:
     """The rows."""
     columns = ("idle_p50_s", "idle_p95_s", "requests_per_minute", "cpu_s_per_request")
-    print(f"{'system':12}" + "".join(f"{column:>21}" for column in columns))
+    print(f"{'system':14}" + "".join(f"{column:>21}" for column in columns))
     for row in report["rows"]:
-        print(f"{row['system']:12}" + "".join(f"{row[column]:>21}" for column in columns))
+        print(f"{row['system']:14}" + "".join(f"{row[column]:>21}" for column in columns))
 
 
 if __name__ == "__main__":

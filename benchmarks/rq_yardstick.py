@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from rq import Queue
 
 QUEUE = "yardstick"
+PRELOADED = (
+    "import psycopg, benchmarks.rq_yardstick, pipeline3d.requests.ledger, resources.run_guard; "
+    "from rq.cli import main; main()"
+)
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -52,9 +56,12 @@ def _ledger(url: str):
 
 @contextmanager
 def running_workers(
-    database_url: str, folder: Path, *, count: int
+    database_url: str, folder: Path, *, count: int, preloaded: bool = False
 ) -> Iterator[tuple[Queue, list[subprocess.Popen[bytes]]]]:
-    """A Redis and its workers; the queue to put requests into, and the processes to count the time of."""
+    """A Redis and its workers; the queue to put requests into, and the processes to count the time of.
+
+    A plain worker imports what a job needs in the process that it forks for it; a `preloaded` one has it.
+    """
     from redis import Redis
     from rq import Queue
 
@@ -70,7 +77,8 @@ def running_workers(
         _wait_for(connection)
         url = f"unix://{socket}"
         environment = {**os.environ, "DATABASE_URL": database_url, "PYTHONPATH": str(CHECKOUT)}
-        command = [sys.executable, "-m", "rq.cli", "worker", QUEUE, "--url", url, "--quiet"]
+        start = ["-c", PRELOADED] if preloaded else ["-m", "rq.cli"]
+        command = [sys.executable, *start, "worker", QUEUE, "--url", url, "--quiet"]
         processes += [subprocess.Popen(command, env=environment, cwd=CHECKOUT) for _ in range(count)]
         queue = Queue(QUEUE, connection=connection)
         yield queue, processes
