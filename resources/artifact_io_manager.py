@@ -18,6 +18,7 @@ from pipeline3d.store.keys import artifact_key
 from pipeline3d.values import ArtifactType, StoredObject
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
+from resources.patience import wait_out_outage
 from resources.run_guard import guard_of
 
 
@@ -43,21 +44,25 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         guard.require_ownership()
         asset = context.asset_key.path[-1]
         key = artifact_key(guard.job.job_id, asset, obj.path.name)
-        stored = self.object_store.connect().put_file(
-            key,
-            obj.path,
-            obj.content_type,
-            writer=UUID(context.run_id),
-            before_publishing=guard.confirm_ownership,
+        stored = wait_out_outage(
+            lambda: self.object_store.connect().put_file(
+                key,
+                obj.path,
+                obj.content_type,
+                writer=UUID(context.run_id),
+                before_publishing=guard.confirm_ownership,
+            )
         )
-        self.jobs_database.connect().record_artifact(
-            guard.job.job_id,
-            guard.job.attempt,
-            asset,
-            obj.path.name,
-            obj.type,
-            stored,
-            obj.metadata,
+        wait_out_outage(
+            lambda: self.jobs_database.connect().record_artifact(
+                guard.job.job_id,
+                guard.job.attempt,
+                asset,
+                obj.path.name,
+                obj.type,
+                stored,
+                obj.metadata,
+            )
         )
         context.add_output_metadata(
             {**_describe(stored, self.object_store.bucket), "seconds": guard.seconds.get(asset, 0.0)}
@@ -68,7 +73,9 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         run_id = context.step_context.run_id
         guard = guard_of(run_id)
         asset = context.asset_key.path[-1]
-        recorded = self.jobs_database.connect().read_artifact(guard.job.job_id, asset)
+        recorded = wait_out_outage(
+            lambda: self.jobs_database.connect().read_artifact(guard.job.job_id, asset)
+        )
         if recorded is None:
             raise BrokenArtifact(
                 f"{asset} of request {guard.job.job_id} was never stored.",
@@ -77,7 +84,11 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         local = guard.scratch / asset / Path(recorded.key).name
         if not local.exists():
             local.parent.mkdir(exist_ok=True)
-            self.object_store.connect().fetch_to_file(recorded.key, local, expected_sha256=recorded.sha256)
+            wait_out_outage(
+                lambda: self.object_store.connect().fetch_to_file(
+                    recorded.key, local, expected_sha256=recorded.sha256
+                )
+            )
         return local
 
 

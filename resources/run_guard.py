@@ -19,7 +19,8 @@ import psutil
 from pipeline3d.errors import LeaseLost, Pipeline3dError
 from pipeline3d.requests.backoff import retry_delay_s
 from pipeline3d.requests.ledger import JobLedger, Standing
-from pipeline3d.values import STAGES_BY_KIND, FailureReport, JobInput, Progress
+from pipeline3d.values import STAGES_BY_KIND, FailureReport, JobInput, JobState, Progress
+from resources.patience import wait_out_outage
 
 
 class RunGuard:
@@ -44,8 +45,10 @@ class RunGuard:
         self._stopped = threading.Event()
         self._lost = threading.Event()
         self.seconds: dict[str, float] = {}
-        self.standing = ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
-        self.job: JobInput = ledger.read_job(job_id)
+        self.standing = wait_out_outage(
+            lambda: ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
+        )
+        self.job: JobInput = wait_out_outage(lambda: ledger.read_job(job_id))
         self.scratch = _fresh_scratch(scratch_root, run_id)
         self._pulse = threading.Thread(target=self._beat, name=f"heartbeat-{run_id[:8]}", daemon=True)
         if self.owns_request:
@@ -62,12 +65,15 @@ class RunGuard:
         self.require_ownership()
         started = perf_counter()
         if self.owns_request:
-            self._ledger.report_progress(self.job.job_id, self._run_id, progress_at(self.job, name))
+            progress = progress_at(self.job, name)
+            wait_out_outage(lambda: self._ledger.report_progress(self.job.job_id, self._run_id, progress))
         yield
         self.require_ownership()
-        self.seconds[name] = round(perf_counter() - started, 3)
+        seconds = self.seconds[name] = round(perf_counter() - started, 3)
         if self.owns_request:
-            self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, self.seconds[name])
+            wait_out_outage(
+                lambda: self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, seconds)
+            )
 
     def require_ownership(self) -> None:
         """Stop a run whose request was taken over or cancelled."""
@@ -80,19 +86,32 @@ class RunGuard:
         A host whose network comes back would otherwise write over what the next attempt made meanwhile.
         """
         self.require_ownership()
-        if self.owns_request and not self._ledger.heartbeat(self.job.job_id, self._run_id):
+        if not self.owns_request:
+            return
+        if not wait_out_outage(lambda: self._ledger.heartbeat(self.job.job_id, self._run_id)):
             self._lost.set()
             self.require_ownership()
 
     def succeed(self) -> None:
-        """The request has its result."""
+        """The request has its result. Raises LeaseLost where it is not this run's any more."""
         if self.owns_request:
+            wait_out_outage(self._succeed)
+
+    def _succeed(self) -> None:
+        try:
             self._ledger.succeed(self.job.job_id, self._run_id)
+        except LeaseLost:
+            job = self._ledger.read_job(self.job.job_id)
+            if (job.run_id, job.state) != (self._run_id, JobState.SUCCEEDED):
+                raise
+            # It was this run that said so, and the answer was lost in an outage.
 
     def fail(self, report: FailureReport) -> None:
         """End the request, or queue its next attempt where that can help."""
-        if not self.owns_request:
-            return
+        if self.owns_request:
+            wait_out_outage(lambda: self._fail(report))
+
+    def _fail(self, report: FailureReport) -> None:
         if report.retryable:
             delay_s = retry_delay_s(self.job.job_id, self.job.attempt)
             self._ledger.requeue(self.job.job_id, self._run_id, report, delay_s)
