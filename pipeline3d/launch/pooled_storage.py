@@ -19,6 +19,7 @@ from sqlalchemy import URL, Connection, Engine, inspect
 
 from pipeline3d.database.engines import parse_database_url
 from pipeline3d.launch.lean_storage import LeanEventLogStorage, LeanRunStorage, LeanScheduleStorage
+from pipeline3d.launch.partition_status import LeanPartitionStatus
 from pipeline3d.launch.postgres_pool import PoolSettings, lend_connection, shared_engine
 
 _FIRST_TABLES = frozenset({"runs", "instance_info", "event_logs", "jobs"})
@@ -67,7 +68,7 @@ class PooledRunStorage(_Pooled, LeanRunStorage):
         return self.lend()
 
 
-class PooledEventLogStorage(_Pooled, LeanEventLogStorage):
+class PooledEventLogStorage(_Pooled, LeanPartitionStatus, LeanEventLogStorage):
     """Events, assets, partitions and concurrency slots."""
 
     def _connect(self) -> AbstractContextManager[Connection]:
