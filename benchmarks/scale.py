@@ -22,12 +22,13 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import psutil
 import psycopg
 from sqlalchemy import Engine
 
 from benchmarks.asset_page import load_page
 from benchmarks.installation import Installation
-from benchmarks.orchestration import Asker, Side, run_alone, run_burst, wait_until_done
+from benchmarks.orchestration import Asker, Side, cpu_seconds, run_alone, run_burst, wait_until_done
 from benchmarks.reporting import bar, print_bars, write_report
 from benchmarks.scale_filling import Size, fill_dagster, fill_jobs, fill_queue
 from pipeline3d.database.engines import create_sync_engine
@@ -70,6 +71,11 @@ class Place:
     def again(self) -> Place:
         """The same installation with a clock of its own."""
         return replace(self, side=Side("itself", self.side.ask, self.side.processes))
+
+    def cpu_seconds(self, program: str) -> float:
+        """CPU time of one program and of Postgres, which no busy neighbour lengthens much."""
+        own = cpu_seconds([psutil.Process(self.installation.pid_of(program))])
+        return own + self.installation.cpu_seconds_of_postgres()
 
     @property
     def dagster_url(self) -> str:
@@ -180,15 +186,18 @@ def measure_page(place: Place, loads: int) -> dict[str, Any]:
     stages = STAGES_BY_KIND[Kind.PROBE]
     address = place.installation.dagster_address
     load_page(address, stages[-1], stages)  # the webserver's own first time
-    totals, slowest = [], {}
+    totals, spent, slowest = [], [], {}
     for _ in range(loads):
         wait_until_done(place.engine, [place.side.ask()])
+        before = place.cpu_seconds("webserver")
         total, seconds = load_page(address, stages[-1], stages)
         totals.append(total)
+        spent.append(place.cpu_seconds("webserver") - before)
         slowest = {name: round(max(took, slowest.get(name, 0)), 3) for name, took in seconds.items()}
     return {
         "median_s": round(statistics.median(totals), 3),
         "slowest_s": round(max(totals), 3),
+        "cpu_s": round(statistics.median(spent), 3),
         "queries_s": dict(sorted(slowest.items(), key=lambda item: -item[1])),
     }
 
@@ -215,16 +224,25 @@ def measure_api(place: Place, questions: int) -> list[dict[str, Any]]:
         ]
 
 
-def time_answers(api: httpx.Client, what: str, path: Callable[[], str], count: int) -> dict[str, Any]:
-    """Median and 99th percentile of the time to an answer."""
+def time_answers(
+    place: Place, api: httpx.Client, what: str, path: Callable[[], str], count: int
+) -> dict[str, Any]:
+    """Median and 99th percentile of the time to an answer, and the CPU time of one."""
     seconds = []
+    before = place.cpu_seconds("api")
     for _ in range(count):
         asked = path()
         started = time.perf_counter()
         api.get(asked).raise_for_status()
         seconds.append(time.perf_counter() - started)
+    spent = (place.cpu_seconds("api") - before) / count
     p99 = statistics.quantiles(seconds, n=100)[-1]
-    return {"question": what, "p50_s": round(statistics.median(seconds), 5), "p99_s": round(p99, 5)}
+    return {
+        "question": what,
+        "p50_s": round(statistics.median(seconds), 5),
+        "p99_s": round(p99, 5),
+        "cpu_s": round(spent, 5),
+    }
 
 
 def build_report(
@@ -254,13 +272,14 @@ def print_page(row: dict[str, Any]) -> None:
     """The page of an asset, and the query that took longest."""
     name, seconds = next(iter(row["queries_s"].items()))
     print(f"{row['size']:22}asset page: median {row['median_s']} s, slowest {row['slowest_s']} s", end=" ")
-    print(f"({name} {seconds} s)", flush=True)
+    print(f"({name} {seconds} s), CPU {row['cpu_s']} s", flush=True)
 
 
 def print_answer(row: dict[str, Any]) -> None:
     """One question to the API."""
-    p50, p99 = row["p50_s"] * 1e3, row["p99_s"] * 1e3
-    print(f"{row['size']:22}{row['question']:50}{p50:8.1f} ms {p99:8.1f} ms (p99)", flush=True)
+    p50, p99, cpu = (row[name] * 1e3 for name in ("p50_s", "p99_s", "cpu_s"))
+    print(f"{row['size']:22}{row['question']:40}", end="")
+    print(f"median {p50:.1f} ms, p99 {p99:.1f} ms, CPU {cpu:.1f} ms", flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ so that every column holds what it holds in real life.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 
@@ -73,32 +73,35 @@ SELECT uuidv7(), people.id, 'probe-v1', 'probe', 'probe_requests', '{}', '{backl
 FROM generate_series(1, %(count)s) n
 JOIN people ON people.place = CASE WHEN n %% 10 = 0 THEN 0 ELSE n %% %(users)s END
 """
+# Row by row of `filler`, as years of runs would have written them, and without a sort of gigabytes.
 COPY_RUNS = """
 INSERT INTO runs (
   run_id, snapshot_id, pipeline_name, mode, status, run_body, partition, partition_set,
   create_timestamp, update_timestamp, start_time, end_time
 )
 SELECT filler.run_id, snapshot_id, pipeline_name, mode, status,
-  replace(replace(run_body, runs.run_id, filler.run_id), runs.partition, filler.key), filler.key,
+  replace(replace(run_body, %(run_id)s, filler.run_id), %(key)s, filler.key), filler.key,
   partition_set, create_timestamp, update_timestamp, start_time, end_time
-FROM filler CROSS JOIN runs WHERE runs.run_id = %(run_id)s ORDER BY filler.n
+FROM filler CROSS JOIN LATERAL (SELECT * FROM runs WHERE run_id = %(run_id)s) model
 """
 COPY_TAGS = """
 INSERT INTO run_tags (run_id, key, value)
-SELECT filler.run_id, run_tags.key, replace(run_tags.value, %(key)s, filler.key)
-FROM filler CROSS JOIN run_tags WHERE run_tags.run_id = %(run_id)s ORDER BY filler.n
+SELECT filler.run_id, model.key, replace(model.value, %(key)s, filler.key)
+FROM filler CROSS JOIN LATERAL (SELECT * FROM run_tags WHERE run_id = %(run_id)s ORDER BY id) model
 """
 COPY_EVENTS = """
 INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
 SELECT filler.run_id, replace(replace(event, %(run_id)s, filler.run_id), %(key)s, filler.key),
-  dagster_event_type, timestamp, step_key, asset_key, filler.key
-FROM filler CROSS JOIN event_logs
-WHERE event_logs.run_id = %(run_id)s AND (asset_key IS NOT NULL OR filler.n > %(only_assets)s)
-ORDER BY filler.n, event_logs.id
+  dagster_event_type, timestamp, step_key, asset_key, CASE WHEN partition IS NOT NULL THEN filler.key END
+FROM filler CROSS JOIN LATERAL (
+  SELECT * FROM event_logs
+  WHERE run_id = %(run_id)s AND (asset_key IS NOT NULL OR filler.n > %(only_assets)s)
+  ORDER BY id
+) model
 """
 ADD_KEYS = """
 INSERT INTO dynamic_partitions (partitions_def_name, partition)
-SELECT 'probe_requests', key FROM filler ORDER BY n
+SELECT 'probe_requests', key FROM filler
 """
 
 
@@ -135,10 +138,9 @@ def fill_dagster(dagster_url: str, keys: list[str], *, like: UUID, whole_runs: i
         assert model is not None, "the request to copy has no run"
         values = {"run_id": model[0], "key": str(like), "only_assets": len(keys) - whole_runs}
         connection.execute("CREATE TEMPORARY TABLE filler (n bigserial, key text, run_id text)")
-        with connection.cursor().copy("COPY filler (key) FROM STDIN") as copy:
+        with connection.cursor().copy("COPY filler (key, run_id) FROM STDIN") as copy:
             for key in keys:
-                copy.write_row((key,))
-        connection.execute("UPDATE filler SET run_id = gen_random_uuid()::text")
+                copy.write_row((key, str(uuid4())))
         for statement in (ADD_KEYS, COPY_RUNS, COPY_TAGS, COPY_EVENTS):
             connection.execute(statement, values)
         connection.execute("DROP TABLE filler")
