@@ -130,12 +130,20 @@ class RunGuard:
             try:
                 if not self._ledger.heartbeat(self.job.job_id, self._run_id):
                     self._lost.set()
-                    if self._on_lost is not None:
+                    if self._on_lost is not None and not self._is_being_canceled():
                         self._on_lost()
                     return
             except Pipeline3dError:
                 # The database is away: go on working; the reconciler decides when it is back.
                 continue
+
+    def _is_being_canceled(self) -> bool:
+        """Whether the run is asked to stop, and not robbed: then the warden ends it, who tells Dagster first.
+
+        Interrupted before Dagster knows of it, the run would end there as failed.
+        """
+        job = self._ledger.read_job(self.job.job_id)
+        return job.run_id == self._run_id and job.state in (JobState.CANCELING, JobState.CANCELED)
 
 
 def progress_at(job: JobInput, stage: str) -> Progress:
