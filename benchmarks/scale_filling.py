@@ -73,6 +73,15 @@ SELECT uuidv7(), people.id, 'probe-v1', 'probe', 'probe_requests', '{}', '{backl
 FROM generate_series(1, %(count)s) n
 JOIN people ON people.place = CASE WHEN n %% 10 = 0 THEN 0 ELSE n %% %(users)s END
 """
+# Apart from the tables that grow: Postgres would read those again and again to find the rows to copy.
+TAKE_MODEL = tuple(
+    statement
+    for table in ("runs", "run_tags", "event_logs")
+    for statement in (
+        f"CREATE TEMPORARY TABLE model_{table} (LIKE {table})",
+        f"INSERT INTO model_{table} SELECT * FROM {table} WHERE run_id = %(run_id)s ORDER BY id",
+    )
+)
 # Row by row of `filler`, as years of runs would have written them, and without a sort of gigabytes.
 COPY_RUNS = """
 INSERT INTO runs (
@@ -82,21 +91,19 @@ INSERT INTO runs (
 SELECT filler.run_id, snapshot_id, pipeline_name, mode, status,
   replace(replace(run_body, %(run_id)s, filler.run_id), %(key)s, filler.key), filler.key,
   partition_set, create_timestamp, update_timestamp, start_time, end_time
-FROM filler CROSS JOIN LATERAL (SELECT * FROM runs WHERE run_id = %(run_id)s) model
+FROM filler CROSS JOIN model_runs
 """
 COPY_TAGS = """
 INSERT INTO run_tags (run_id, key, value)
 SELECT filler.run_id, model.key, replace(model.value, %(key)s, filler.key)
-FROM filler CROSS JOIN LATERAL (SELECT * FROM run_tags WHERE run_id = %(run_id)s ORDER BY id) model
+FROM filler CROSS JOIN model_run_tags AS model
 """
 COPY_EVENTS = """
 INSERT INTO event_logs (run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition)
 SELECT filler.run_id, replace(replace(event, %(run_id)s, filler.run_id), %(key)s, filler.key),
   dagster_event_type, timestamp, step_key, asset_key, CASE WHEN partition IS NOT NULL THEN filler.key END
 FROM filler CROSS JOIN LATERAL (
-  SELECT * FROM event_logs
-  WHERE run_id = %(run_id)s AND (asset_key IS NOT NULL OR filler.n > %(only_assets)s)
-  ORDER BY id
+  SELECT * FROM model_event_logs WHERE asset_key IS NOT NULL OR filler.n > %(only_assets)s ORDER BY id
 ) model
 """
 ADD_KEYS = """
@@ -141,7 +148,7 @@ def fill_dagster(dagster_url: str, keys: list[str], *, like: UUID, whole_runs: i
         with connection.cursor().copy("COPY filler (key, run_id) FROM STDIN") as copy:
             for key in keys:
                 copy.write_row((key, str(uuid4())))
-        for statement in (ADD_KEYS, COPY_RUNS, COPY_TAGS, COPY_EVENTS):
+        for statement in (*TAKE_MODEL, ADD_KEYS, COPY_RUNS, COPY_TAGS, COPY_EVENTS):
             connection.execute(statement, values)
         connection.execute("DROP TABLE filler")
         connection.execute("VACUUM ANALYZE")
