@@ -46,8 +46,8 @@ PATIENCE_S = 180.0
 TIDY_S = 60.0
 LOOK_S = 0.5
 MIN_WIDTH = 5
-COLUMNS = ("times", "requests", "finished", "succeeded", "worker_lost", "failed_otherwise")
-COLUMNS += ("attempts_lost", "twice", "lost", "next_end_s")
+OUTCOMES = ("finished", "succeeded", "worker_lost", "failed_otherwise", "attempts_lost", "twice", "lost")
+COLUMNS = ("times", "requests", *OUTCOMES, "next_end_s")
 
 
 @dataclass

@@ -22,6 +22,8 @@ from uuid import UUID
 if TYPE_CHECKING:
     from rq import Queue
 
+    from pipeline3d.requests.ledger import JobLedger
+
 QUEUE = "yardstick"
 PRELOADED = (
     "import psycopg, benchmarks.rq_yardstick, pipeline3d.requests.ledger, resources.run_guard; "
@@ -47,7 +49,7 @@ def work(job_id: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _ledger(url: str):
+def _ledger(url: str) -> JobLedger:
     from pipeline3d.database.engines import create_sync_engine
     from pipeline3d.requests.ledger import JobLedger
 

@@ -119,6 +119,8 @@ class Size:
     name: str
     partitions: int = 0
     requests: int = 0
+    beyond_window: bool = False
+    """More live partitions than the nightly prune leaves."""
     whole_runs: int = 10_000
     """Of the newest runs every event is there, as while log lines are kept; of the others the lineage."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import httpx
 import psutil
@@ -123,7 +124,7 @@ class Installation:
 
     @classmethod
     @contextmanager
-    def running(cls, data: Path, **variables: str) -> Iterator["Installation"]:
+    def running(cls, data: Path, **variables: str) -> Iterator[Self]:
         """Started, and stopped at the end."""
         installation = cls(data, variables)
         installation.start()

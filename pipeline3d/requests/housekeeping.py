@@ -38,6 +38,7 @@ class Housekeeper:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._in_transaction = engine.execution_options(isolation_level="READ COMMITTED")
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -74,7 +75,7 @@ class Housekeeper:
     def holding_finished(self, keys: Sequence[str]) -> Iterator[list[str]]:
         """Those of these keys whose request has ended and will not begin again inside the block."""
         job_ids = [UUID(key) for key in keys]
-        with self._engine.execution_options(isolation_level="READ COMMITTED").begin() as connection:
+        with self._in_transaction.begin() as connection:
             yield [str(row.id) for row in connection.execute(pruning.hold_finished(job_ids))]
 
     # -- launched runs

@@ -9,7 +9,8 @@ from threading import Barrier
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from sqlalchemy import select
+from sqlalchemy import select, text
+from sqlalchemy.exc import OperationalError
 
 from pipeline3d.database.tables import artifacts
 from pipeline3d.errors import StoreUnavailable
@@ -155,6 +156,19 @@ def test_only_one_prune_is_at_work_at_a_time(past):
         assert (first, second) == (True, False)
     with Housekeeper(past.engine).alone() as afterwards:
         assert afterwards
+
+
+def test_a_finished_request_cannot_begin_again_while_its_partition_is_taken_out(past):
+    job_id = past.finished(days_ago=90, failed=True)
+    again = past.engine.execution_options(isolation_level="AUTOCOMMIT")
+    with Housekeeper(past.engine).holding_finished([str(job_id)]) as held:
+        assert held == [str(job_id)]
+        with again.connect() as connection:
+            connection.execute(text("SET lock_timeout = '50ms'"))
+            with pytest.raises(OperationalError, match="lock timeout"):
+                connection.execute(changes.retry_by_hand(job_id))
+    with again.connect() as connection:
+        assert connection.execute(changes.retry_by_hand(job_id)).first() is not None
 
 
 def test_two_prunes_that_meet_all_the_same_do_no_harm(past):
