@@ -25,7 +25,7 @@ async def require_account(services: AppServices, api_key: Annotated[str | None, 
             f"The header {API_KEY_HEADER} with an API key is missing.",
             hint="Get a key at /api/v1/auth/login.",
         )
-    row = await services.first(accounts.find_user_of_key(api_key))
+    row = await services.first(accounts.find_user_of_key(), the_hash=accounts.hash_api_key(api_key))
     if row is None:
         raise NotAuthenticated(
             "The API key is not known, no longer valid, or its user is inactive.",

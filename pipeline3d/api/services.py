@@ -37,15 +37,15 @@ class Services:
     store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
 
-    async def first(self, statement: Executable) -> Row[Any] | None:
-        """Run a statement; its first row."""
+    async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
+        """Run a statement with the values that it binds; its first row."""
         async with self.engine.connect() as connection:
-            return (await connection.execute(statement)).first()
+            return (await connection.execute(statement, values)).first()
 
-    async def all(self, statement: Executable) -> list[Row[Any]]:
-        """Run a statement; all its rows."""
+    async def all(self, statement: Executable, **values: Any) -> list[Row[Any]]:
+        """Run a statement with the values that it binds; all its rows."""
         async with self.engine.connect() as connection:
-            return list((await connection.execute(statement)).all())
+            return list((await connection.execute(statement, values)).all())
 
     async def execute(self, statement: Executable) -> None:
         """Run a statement that brings nothing back."""

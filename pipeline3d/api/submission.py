@@ -52,7 +52,7 @@ async def submit_job(
         stored = await _find_earlier(services, account, idempotency_key, request_hash)
         assert stored is not None
         return Submission(row=stored, repeated=stored.id != job.id)
-    row = await services.first(reading.read_job(job.id))
+    row = await services.first(reading.read_job(), the_job=job.id)
     assert row is not None
     return Submission(row=row, repeated=False)
 

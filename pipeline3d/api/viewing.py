@@ -22,7 +22,7 @@ from pipeline3d.values import JobState
 
 async def read_own_job(services: Services, account: Account, job_id: UUID) -> Row[Any]:
     """A job of the caller."""
-    row = await services.first(reading.read_job(job_id))
+    row = await services.first(reading.read_job(), the_job=job_id)
     if row is None:
         raise UnknownJob(f"There is no job {job_id}.")
     if row.user_id != account.id:
@@ -34,7 +34,7 @@ async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRea
     """Jobs with their artifacts and their outlooks, which are read at once for all."""
     artifacts: dict[UUID, list[Row[Any]]] = defaultdict(list)
     if rows:
-        for artifact in await services.all(reading.list_artifacts([row.id for row in rows])):
+        for artifact in await services.all(reading.list_artifacts(), the_jobs=[row.id for row in rows]):
             artifacts[artifact.job_id].append(artifact)
     outlooks = await _read_outlooks(services, rows)
     dagster_url = services.settings.dagster_url

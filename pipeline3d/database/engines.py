@@ -66,9 +66,9 @@ def create_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
 
 def create_asyncio_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine for the API. Connects on first use, not here."""
-    # The API's driver runs in an event loop, where a socket cannot be looked at: it asks each time.
-    engine = create_async_engine(parse_database_url(url), pool_pre_ping=True, **_engine_options(pool_size))
+    engine = create_async_engine(parse_database_url(url), **_engine_options(pool_size))
     event.listen(engine.sync_engine, "handle_error", translate_driver_error)
+    check_before_lending(engine.sync_engine)
     return engine
 
 

@@ -42,7 +42,9 @@ def _has_something_to_say(connection: Any) -> bool:
     """Whether the server sent something unasked: a farewell, an end of the stream, or a harmless notice."""
     try:
         poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN | select.POLLPRI)
+        # Wrapped where it is one of asyncio, whose loop watches the socket during statements only.
+        driver_connection = getattr(connection, "driver_connection", connection)
+        poll.register(driver_connection.fileno(), select.POLLIN | select.POLLPRI)
         return bool(poll.poll(0))
     except Exception:  # a driver's own way to say that it is closed
         return True

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import Insert, Select, Update, func, or_, select, true, update
+from sqlalchemy import Insert, Select, Text, Update, bindparam, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import api_keys, users
@@ -76,15 +76,16 @@ def find_user(username: str) -> Select[Any]:
     return select(users).where(users.c.username == username)
 
 
-def find_user_of_key(key: str) -> Select[Any]:
-    """The active user of a key that is neither revoked nor past its end."""
+@lru_cache(maxsize=1)
+def find_user_of_key() -> Select[Any]:
+    """The active user of a key that is neither revoked nor past its end. Binds `the_hash`."""
     stale = func.now() - make_seconds(LAST_USED_EVERY_S)
     use_is_stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
     return (
         select(users, api_keys.c.id.label("key_id"), api_keys.c.scopes, use_is_stale.label("use_is_stale"))
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
-            api_keys.c.key_hash == hash_api_key(key),
+            api_keys.c.key_hash == bindparam("the_hash", type_=Text),
             api_keys.c.revoked_at.is_(None),
             or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
             users.c.is_active == true(),

@@ -270,7 +270,7 @@ class JobLedger:
         return JobState(row.state)
 
     def _read(self, job_id: UUID) -> Row[Any]:
-        row = self._first(reports.read_job(), the_job=job_id)
+        row = self._first(reading.read_job(), the_job=job_id)
         if row is None:
             raise UnknownJob(f"There is no job {job_id}.")
         return row

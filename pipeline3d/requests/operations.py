@@ -63,7 +63,7 @@ class Operations:
         done = []
         for job_id in job_ids:
             row = self._first(changes.retry_by_hand(job_id))
-            found = row or self._first(reading.read_job(job_id))
+            found = row or self._first(reading.read_job(), the_job=job_id)
             state = None if found is None else JobState(found.state)
             done.append(Requeued(job_id=job_id, queued=row is not None, state=state))
         return done
@@ -111,9 +111,9 @@ class Operations:
                 hint=f"There are {', '.join(known)}.",
             )
 
-    def _first(self, statement: Executable) -> Row[Any] | None:
+    def _first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         with self._engine.connect() as connection:
-            return connection.execute(statement).first()
+            return connection.execute(statement, values).first()
 
     def _all(self, statement: Executable) -> list[Row[Any]]:
         with self._engine.connect() as connection:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, literal_column, select, tuple_
+from sqlalchemy import Select, Uuid, bindparam, func, literal_column, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from pipeline3d.database.tables import artifacts, job_events, jobs, models
 from pipeline3d.requests.leases import make_seconds
@@ -15,9 +17,10 @@ from pipeline3d.values import ArtifactType
 IS_OWNED_BY_RUN = jobs.c.state.in_([literal_column("'CANCELING'"), literal_column("'RUNNING'")])
 
 
-def read_job(job_id: UUID) -> Select[Any]:
-    """One request with the tier of its model."""
-    return select(jobs, models.c.tier).join(models).where(jobs.c.id == job_id)
+@lru_cache(maxsize=1)
+def read_job() -> Select[Any]:
+    """One request with the tier of its model. Built once; binds `the_job`."""
+    return select(jobs, models.c.tier).join(models).where(jobs.c.id == bindparam("the_job", type_=Uuid))
 
 
 def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
@@ -64,11 +67,12 @@ def list_running(silent_for_s: float) -> Select[Any]:
     )
 
 
-def list_artifacts(job_ids: list[UUID]) -> Select[Any]:
-    """What is stored for these requests, in the order in which it came to be."""
+@lru_cache(maxsize=1)
+def list_artifacts() -> Select[Any]:
+    """What is stored for some requests, in the order in which it came to be. Built once; binds `the_jobs`."""
     return (
         select(artifacts)
-        .where(artifacts.c.job_id.in_(job_ids))
+        .where(artifacts.c.job_id == func.any(bindparam("the_jobs", type_=ARRAY(Uuid))))
         .order_by(artifacts.c.created_at, artifacts.c.asset, artifacts.c.name)
     )
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Float, Integer, Select, Text, Uuid, bindparam, case, cast, func, literal, null, select
+from sqlalchemy import Float, Integer, Select, Text, Uuid, bindparam, case, cast, func, literal, null
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline3d.database.tables import jobs, models
+from pipeline3d.database.tables import jobs
 from pipeline3d.requests.changes import begin_run, owned_by_run
 from pipeline3d.requests.history import build_change
 from pipeline3d.values import JobState, Progress
@@ -20,12 +20,6 @@ from pipeline3d.values import JobState, Progress
 JOB = bindparam("the_job", type_=Uuid)
 RUN = bindparam("the_run", type_=Text)
 ATTEMPT = bindparam("the_attempt", type_=Integer)
-
-
-@lru_cache(maxsize=1)
-def read_job() -> Select[Any]:
-    """One request with the tier of its model. Binds `the_job`."""
-    return select(jobs, models.c.tier).join(models).where(jobs.c.id == JOB)
 
 
 @lru_cache(maxsize=1)

@@ -109,7 +109,8 @@ async def list_events(
 async def list_artifacts(job_id: UUID, account: CurrentAccount, services: AppServices) -> list[ArtifactRead]:
     """Everything that is stored for the job."""
     await read_own_job(services, account, job_id)
-    return [present_artifact(row) for row in await services.all(reading.list_artifacts([job_id]))]
+    rows = await services.all(reading.list_artifacts(), the_jobs=[job_id])
+    return [present_artifact(row) for row in rows]
 
 
 @router.get("/{job_id}/artifacts/{asset}/{name}")

@@ -114,10 +114,10 @@ class JobRows:
         self._engine = engine
         self.user_id: UUID = self.run(accounts.find_user(USERNAME))[0].id
 
-    def run(self, statement: Executable) -> list[Row[Any]]:
-        """Run one statement."""
+    def run(self, statement: Executable, **values: Any) -> list[Row[Any]]:
+        """Run one statement with the values that it binds."""
         with self._engine.begin() as connection:
-            result = connection.execute(statement)
+            result = connection.execute(statement, values)
             return list(result.all()) if result.returns_rows else []
 
     def explain(self, statement: Executable, values: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class JobRows:
 
     def row(self, job_id: UUID) -> Row[Any]:
         """The whole row of a job."""
-        [row] = self.run(reading.read_job(job_id))
+        [row] = self.run(reading.read_job(), the_job=job_id)
         return row
 
     def events(self, job_id: UUID) -> list[dict[str, Any]]:
@@ -185,7 +185,7 @@ class JobRows:
 
     def artifacts(self, job_id: UUID) -> list[Row[Any]]:
         """The artifacts of a job."""
-        return self.run(reading.list_artifacts([job_id]))
+        return self.run(reading.list_artifacts(), the_jobs=[job_id])
 
 
 @pytest.fixture
