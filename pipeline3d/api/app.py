@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,5 +71,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     except Pipeline3dError as error:
         # The API starts without its store, says so at /ready and answers 503 until it is there.
         logger.warning("%s", error)
+    # What was made until now stays for ever. Looking through all of it again and again would stop answers
+    # for tens of milliseconds: the collector is told to leave it alone.
+    gc.collect()
+    gc.freeze()
     yield
-    await services.engine.dispose()
+    await services.close()

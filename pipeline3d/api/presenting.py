@@ -11,13 +11,14 @@ from sqlalchemy import Row
 
 from pipeline3d.api import bodies
 from pipeline3d.requests.catalogue import CatalogueModel
+from pipeline3d.requests.outlook import Outlook
 from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
 
 JOBS_PATH = "/api/v1/jobs"
 
 
 def present_job(
-    row: Row[Any], artifacts: Iterable[Row[Any]], outlook: Row[Any] | None, *, dagster_url: str | None
+    row: Row[Any], artifacts: Iterable[Row[Any]], outlook: Outlook | None, *, dagster_url: str | None
 ) -> bodies.JobRead:
     """A job with its artifacts and, while it has one, its outlook."""
     path = f"{JOBS_PATH}/{row.id}"

@@ -14,6 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
+from pipeline3d.limits import admission_of
+from pipeline3d.requests.queue_snapshot import REACHES, QueueSnapshot, build_snapshot, read_queues
+from pipeline3d.requests.snapshot_keeper import SnapshotKeeper
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 
@@ -36,6 +39,10 @@ class Services:
     store: S3Store
     store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
+    queues: SnapshotKeeper = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "queues", SnapshotKeeper(self.read_queues))
 
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
@@ -51,6 +58,26 @@ class Services:
         """Run a statement that brings nothing back."""
         async with self.engine.connect() as connection:
             await connection.execute(statement)
+
+    async def read_queues(self) -> QueueSnapshot:
+        """The front of every queue now; `queues` keeps the newest."""
+        limits = admission_of(self.settings)
+        rows: list[Row[Any]] = []
+        for reach in REACHES:
+            rows = await self.all(
+                read_queues(),
+                reach=reach,
+                silent_after_s=limits.silent_after_s,
+                jobs_per_user=limits.jobs_per_user,
+            )
+            if not any(row.cut for row in rows):
+                break
+        return build_snapshot(rows)
+
+    async def close(self) -> None:
+        """End what goes on by itself, and the connections."""
+        await self.queues.close()
+        await self.engine.dispose()
 
     async def ask_store(self, question: Callable[..., T], *arguments: Any) -> T:
         """Run a call of the object store, which waits for the network, in a thread.

@@ -13,10 +13,9 @@ from pipeline3d.api.bodies import DownloadRead, JobRead
 from pipeline3d.api.presenting import download_filename, present_job
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotFinished, NotYours, RequestError, UnknownJob
-from pipeline3d.limits import admission_of
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
-from pipeline3d.requests.outlook import read_outlook
+from pipeline3d.requests.outlook import Outlook, foresee
 from pipeline3d.values import JobState
 
 
@@ -31,28 +30,30 @@ async def read_own_job(services: Services, account: Account, job_id: UUID) -> Ro
 
 
 async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRead]:
-    """Jobs with their artifacts and their outlooks, which are read at once for all."""
+    """Jobs with their artifacts, which are read at once for all, and their outlooks."""
     artifacts: dict[UUID, list[Row[Any]]] = defaultdict(list)
     if rows:
         for artifact in await services.all(reading.list_artifacts(), the_jobs=[row.id for row in rows]):
             artifacts[artifact.job_id].append(artifact)
-    outlooks = await _read_outlooks(services, rows)
+    outlooks = await _foresee(services, rows)
     dagster_url = services.settings.dagster_url
     return [
         present_job(row, artifacts[row.id], outlooks.get(row.id), dagster_url=dagster_url) for row in rows
     ]
 
 
-async def _read_outlooks(services: Services, rows: Sequence[Row[Any]]) -> dict[UUID, Row[Any]]:
-    """When those that are under way start and end."""
-    under_way = [row.id for row in rows if row.state in (JobState.QUEUED, JobState.RUNNING)]
-    if not under_way:
-        return {}
-    limits = admission_of(services.settings)
-    statement = read_outlook(
-        under_way, silent_after_s=limits.silent_after_s, jobs_per_user=limits.jobs_per_user
-    )
-    return {row.id: row for row in await services.all(statement)}
+async def _foresee(services: Services, rows: Sequence[Row[Any]]) -> dict[UUID, Outlook]:
+    """When those that are under way start and end; a job of which that cannot be known now is left out."""
+    unseen = [row for row in rows if row.state in (JobState.QUEUED, JobState.RUNNING)]
+    outlooks: dict[UUID, Outlook] = {}
+    # Most are in the snapshot that is there; one that has just been made needs a newer one.
+    for look in (services.queues.look, services.queues.look_anew):
+        if not unseen or (view := await look()) is None:
+            break
+        found = [(row.id, foresee(row, view)) for row in unseen]
+        outlooks |= {job_id: outlook for job_id, outlook in found if outlook is not None}
+        unseen = [row for row in unseen if row.id not in outlooks]
+    return outlooks
 
 
 async def link_result(services: Services, row: Row[Any]) -> DownloadRead:

@@ -12,6 +12,7 @@ from pipeline3d.database.tables import jobs
 from pipeline3d.store.signed_links import preview_path
 from pipeline3d.values import ArtifactType, FailureReport, Progress, StoredObject
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, SIGNING_KEY
+from pipeline3d_tests.servers import wait_until
 
 READY_FIRST = ["inflate-v1", "probe-v1", "dreamfusion-sd", "sf3d-v1", "triposr-v1"]
 BAD = FailureReport(code="no_clear_object", message="Nothing in it.", stage="mesh", hint="Another photo.")
@@ -188,6 +189,9 @@ def test_a_waiting_job_says_its_place_and_what_the_history_lets_one_expect(api, 
     assert waiting["queue_position"] == 2
     assert waiting["estimated_start_at"] is None, "no worker serves the queue: nothing is known"
     api.rows.worker(slots=1)
+    wait_until(  # what is told of the queue may be a second old
+        lambda: api.http.get(f"{JOBS}/{first}").json()["estimated_start_at"], what="the worker is seen"
+    )
     job = api.http.get(f"{JOBS}/{first}").json()
     created, start, end = (
         datetime.fromisoformat(job[name])
@@ -208,3 +212,11 @@ def test_a_list_says_the_places_too_and_a_job_past_the_queue_has_none(api, ledge
     places = {job["id"]: job["queue_position"] for job in api.http.get(f"{JOBS}/").json()}
     assert places == {str(waiting): 1, str(running): None, str(finished): None}
     assert api.create().json()["queue_position"] == 2
+
+
+def test_a_job_is_told_its_place_as_soon_as_it_is_stored_and_has_none_as_soon_as_it_runs(api, ledger):
+    for number in range(5):
+        job_id = api.rows.make(priority=number)
+        assert api.http.get(f"{JOBS}/{job_id}").json()["queue_position"] == 1
+    ledger.begin(job_id, attempt=1, run_id="r", delivers=True)
+    assert api.http.get(f"{JOBS}/{job_id}").json()["queue_position"] is None

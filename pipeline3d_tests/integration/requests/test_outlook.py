@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs, pauses
-from pipeline3d.requests.outlook import MOST_COUNTED, read_outlook
+from pipeline3d.requests.outlook import MOST_COUNTED, QueueView, foresee
+from pipeline3d.requests.queue_snapshot import REACHES, build_snapshot, read_queues
 from pipeline3d.values import FailureReport, Kind
 
 LONG_S = 3600.0
@@ -20,12 +21,28 @@ LOST = FailureReport(code="worker_lost", message="It went away.", retryable=True
 
 
 @pytest.fixture
-def outlook(rows):
-    """The outlooks of jobs, by id."""
+def snapshot(rows):
+    """The queues as they stand."""
 
-    def read(*job_ids, jobs_per_user=None):
-        found = rows.run(read_outlook(job_ids, silent_after_s=60, jobs_per_user=jobs_per_user))
-        return {row.id: row for row in found}
+    def read(jobs_per_user=None, reaches=REACHES):
+        for reach in reaches:
+            found = rows.run(read_queues(), reach=reach, silent_after_s=60, jobs_per_user=jobs_per_user)
+            if not any(row.cut for row in found):
+                break
+        return build_snapshot(found)
+
+    return read
+
+
+@pytest.fixture
+def outlook(rows, snapshot):
+    """The outlooks of those of these jobs that are under way, by id."""
+
+    def read(*job_ids, **options):
+        asked = [rows.row(job_id) for job_id in job_ids]
+        queues = snapshot(**options)
+        view = QueueView(snapshot=queues, now=queues.taken_at, is_after_question=True)
+        return {row.id: foresee(row, view) for row in asked if row.state in ("QUEUED", "RUNNING")}
 
     return read
 
@@ -249,25 +266,55 @@ class TestExpectation:
         assert seconds(begin(rows.make(), ago_s=ran_s)) == (None, left_s)
 
 
-def test_an_outlook_does_not_read_a_long_backlog(rows):
-    """Of twenty thousand requests ahead of it, a position looks at no more than it counts."""
-    rows.worker()
+def store_backlog(rows, username, count, priority=0):
     rows.run(
         text(
-            "INSERT INTO jobs (id, user_id, model_id, kind, family) "
-            "SELECT gen_random_uuid(), (SELECT id FROM users WHERE username = 'ada'), "
-            "'inflate-v1', 'image_to_3d', 'model_requests' FROM generate_series(1, 20000) i"
-        )
+            "INSERT INTO jobs (id, user_id, model_id, kind, family, priority) "
+            "SELECT gen_random_uuid(), (SELECT id FROM users WHERE username = :name), "
+            "'inflate-v1', 'image_to_3d', 'model_requests', :priority FROM generate_series(1, :count)"
+        ),
+        name=username,
+        count=count,
+        priority=priority,
     )
-    other = rows.make(user_id=rows.user("grace"))
-    last = rows.make()
+
+
+def test_a_snapshot_does_not_read_a_long_backlog(rows):
+    """Of thousands of requests of each user no more are read than have a place that is counted."""
+    rows.worker()
+    for number in range(20):
+        rows.user(f"user-{number}")
+        store_backlog(rows, f"user-{number}", 2000)
     rows.run(text("ANALYZE jobs"))
-    for job_ids in ([other], [last], [other, last]):
-        plan = rows.explain(read_outlook(job_ids, silent_after_s=60, jobs_per_user=None), {})
+    plan = rows.explain(read_queues(), {"reach": REACHES[0], "silent_after_s": 60.0, "jobs_per_user": None})
 
-        def rows_of(node):
-            yield (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-            for child in node.get("Plans", []):
-                yield from rows_of(child)
+    def rows_of(node):
+        yield (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for child in node.get("Plans", []):
+            yield from rows_of(child)
 
-        assert max(rows_of(plan["Plan"])) <= 2 * MOST_COUNTED
+    assert max(rows_of(plan["Plan"])) <= REACHES[0] * MOST_COUNTED * 1.1
+
+
+@pytest.mark.parametrize(
+    ("backlogs", "is_cut"),
+    [
+        ([(60, 0)] * 30, False),
+        ([(5, 0)] * 30, False),  # all that waits is read at once
+        ([(30 + 4 * number, 0) for number in range(30)], False),
+        ([(980, 1), *[(5, -1)] * 10], True),  # one user's come first, and are more than twice the share
+        ([(100, number % 3) for number in range(30)], True),
+        ([(2000, 0)], False),
+    ],
+)
+def test_the_places_are_the_same_however_much_of_each_user_is_read_first(rows, snapshot, backlogs, is_cut):
+    for number, (count, priority) in enumerate(backlogs):
+        rows.user(f"user-{number}")
+        store_backlog(rows, f"user-{number}", count, priority)
+        store_backlog(rows, f"user-{number}", 1, priority - 1)
+    first = rows.run(read_queues(), reach=REACHES[0], silent_after_s=60, jobs_per_user=None)
+    assert any(row.cut for row in first) == is_cut
+    by_steps, at_once = snapshot(), snapshot(reaches=REACHES[-1:])
+    waiting = sum(count + 1 for count, _ in backlogs)
+    assert len(at_once.queues["cpu"].lines) == min(waiting, MOST_COUNTED)
+    assert by_steps.queues == at_once.queues
