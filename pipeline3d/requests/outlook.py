@@ -68,6 +68,8 @@ def foresee(job: UnfinishedRequest, view: QueueView) -> Outlook | None:
     """
     snapshot, now = view.snapshot, view.now
     model = snapshot.models.get(job.model_id)
+    if job.state not in (JobState.QUEUED, JobState.RUNNING):
+        return Outlook()
     if model is not None and job.state == JobState.RUNNING:
         return Outlook(ends_at=foresee_end_of_run(job.started_at, model, now))
     line = None if model is None else snapshot.queues[model.queue].lines.get(str(job.id))

@@ -33,7 +33,7 @@ the rows say that they were `cut`, and are read once more with the next reach, w
 
 
 class Line(NamedTuple):
-    """A request in the snapshot, and what is ahead of it in its queue. A tuple: a thousand are made at once."""
+    """A request in the snapshot, and what is ahead of it in its queue. A tuple, for there are thousands."""
 
     ahead: int
     """Requests, both those on their way to a run and those that wait."""

@@ -21,7 +21,7 @@ logger = logging.getLogger("pipeline3d.requests")
 
 RENEWED_AFTER_S = 1.0
 TOO_OLD_S = 5.0
-"""Nobody is answered from an older one, as there is where nobody asked for a while or Postgres is away."""
+"""Nobody is answered from one that ought to be newer by so much: nobody asked for a while, or it failed."""
 
 REST_FACTOR = 20
 """A snapshot is renewed behind the back of those who ask after at least this many times what it took."""
@@ -42,6 +42,7 @@ class SnapshotKeeper:
         self._clock = clock
         self._snapshot: QueueSnapshot | None = None
         self._read_at = 0.0
+        self._tried_at = 0.0
         self._rested_at = 0.0
         self._took_s = 0.0
         self._renewal: asyncio.Task[None] | None = None
@@ -49,13 +50,14 @@ class SnapshotKeeper:
         self._is_failing = False
 
     async def look(self) -> QueueView | None:
-        """What is there, at most `TOO_OLD_S` old; waits only where there is nothing such.
+        """What is there, unless it is too old; waits only where there is nothing such.
 
         None where none can be read now. Raises what reading raises, other than `DatabaseUnavailable`.
         """
-        if self._snapshot is None or self._age_s > TOO_OLD_S:
+        if self._snapshot is None or self._age_s > TOO_OLD_S + REST_FACTOR * self._took_s:
             return await self.look_anew()
-        if self._age_s >= RENEWED_AFTER_S and self._rest_s(REST_FACTOR) <= 0:
+        is_due = self._clock() - self._tried_at >= RENEWED_AFTER_S
+        if is_due and self._rest_s(REST_FACTOR) <= 0:
             self._begin_renewal(0.0)
         return self._view()
 
@@ -100,7 +102,7 @@ class SnapshotKeeper:
     async def _renew(self, delay_s: float) -> None:
         if delay_s:
             await asyncio.sleep(delay_s)
-        began = self._clock()
+        self._tried_at = began = self._clock()
         self._is_reading = True
         try:
             snapshot = await self._read()
