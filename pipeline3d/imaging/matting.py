@@ -69,7 +69,7 @@ HINT = (
 class Matte:
     """alpha (h,w) uint8 at the picture's size; `coverage` and `confidence` from 0 to 1.
 
-    `method` is how it was found: "alpha", "backdrop" or "saliency".
+    `method` is how it was found: "alpha", "backdrop", "saliency", or "rembg:" and the name of a model.
     """
 
     alpha: Pixels
@@ -92,16 +92,17 @@ def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
     equal pictures and seeds give equal mattes. Raises `UnusableInput` (`no_clear_object`) where there is no
     object or its cut-out cannot be trusted; `details` holds the `confidence`, what was `needed` and why.
     """
-    if picture.alpha is not None and float((picture.alpha < SOLID_ALPHA).mean()) >= LEAST_TRANSPARENT:
-        return _take_alpha(picture.alpha)
-    small = _shrink(picture.rgb)
-    lab = _denoise(to_lab(small))
+    own = take_own_alpha(picture)
+    if own is not None:
+        return own
+    small = shrink(picture.rgb)
+    lab = denoise(to_lab(small))
     candidates = _find_candidates(small, lab, seed)
     if not candidates:
-        raise _refusal(0.0, "nothing stands out from its surroundings")
+        raise refuse(0.0, "nothing stands out from its surroundings")
     best = max(candidates, key=lambda candidate: candidate.assessment.confidence)
     if best.assessment.confidence < LEAST_CONFIDENCE:
-        raise _refusal(best.assessment.confidence, best.assessment.weakest)
+        raise refuse(best.assessment.confidence, best.assessment.weakest)
     return Matte(
         alpha=_refine_edge(best.mask, picture.rgb),
         method=best.method,
@@ -110,15 +111,22 @@ def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
     )
 
 
-def _take_alpha(alpha: Pixels) -> Matte:
-    """The picture's own cut-out."""
+def take_own_alpha(picture: Picture) -> Matte | None:
+    """The picture's own cut-out, or None where it has none: an alpha channel may hide nothing.
+
+    Raises `UnusableInput` (`no_clear_object`) for a picture that is transparent all over.
+    """
+    alpha = picture.alpha
+    if alpha is None or float((alpha < SOLID_ALPHA).mean()) < LEAST_TRANSPARENT:
+        return None
     coverage = float((alpha >= SOLID_ALPHA).mean())
     if coverage < LEAST_COVERAGE / 10:
-        raise _refusal(0.0, "the picture is transparent all over")
+        raise refuse(0.0, "the picture is transparent all over")
     return Matte(alpha=alpha, method="alpha", coverage=round(coverage, 4), confidence=1.0)
 
 
-def _refusal(confidence: float, reason: str) -> UnusableInput:
+def refuse(confidence: float, reason: str) -> UnusableInput:
+    """The error for a picture in which no object can be told apart; `reason` is a clause for people."""
     return UnusableInput(
         f"No clear object was found: {reason} (confidence {confidence:.2f}, needed {LEAST_CONFIDENCE:.2f}).",
         code="no_clear_object",
@@ -127,7 +135,8 @@ def _refusal(confidence: float, reason: str) -> UnusableInput:
     )
 
 
-def _shrink(rgb: Pixels) -> Pixels:
+def shrink(rgb: Pixels) -> Pixels:
+    """The picture at the size at which objects are found."""
     import cv2
 
     scale = WORKING_SIDE / max(rgb.shape[:2])
@@ -137,7 +146,8 @@ def _shrink(rgb: Pixels) -> Pixels:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _denoise(lab: Floats) -> Floats:
+def denoise(lab: Floats) -> Floats:
+    """Colours (h,w,3) without the grain of single pixels."""
     import cv2
 
     return np.asarray(cv2.GaussianBlur(lab, (0, 0), 0.7), np.float32)
