@@ -98,6 +98,11 @@ ERRORS: Mapping[str, tuple[type[Pipeline3dError], str, str | None]] = {
         "The model's program wrote an endless log and was ended.",
         "The log of the run has its beginning and its end.",
     ),
+    "device_too_small": (
+        ModelNotReady,
+        "The model does not fit on the device.",
+        "Use a worker whose device has more memory.",
+    ),
     "device_busy": (TransientFailure, "The device was busy for too long.", "Add a worker."),
     "canceled": (LeaseLost, "The run was canceled.", None),
 }
