@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pipeline3d.values import FINISHED_STATES, STAGES_BY_KIND, JobState, Kind
+from pipeline3d.values import FINISHED_STATES, STAGES_BY_ROUTE, JobState, Route
 
-STAGES = STAGES_BY_KIND[Kind.PROBE]
+STAGES = STAGES_BY_ROUTE[Route.PROBE]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

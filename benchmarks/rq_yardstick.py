@@ -34,14 +34,14 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 
 def work(job_id: str) -> None:
     """What the worker executes: a request of three stages that do nothing."""
-    from pipeline3d.values import STAGES_BY_KIND
+    from pipeline3d.values import stages_of
     from resources.run_guard import progress_at
 
     ledger, run_id = _ledger(os.environ["DATABASE_URL"]), f"rq-{job_id}"
     identity = UUID(job_id)
     ledger.begin(identity, attempt=1, run_id=run_id, delivers=True)
     job = ledger.read_job(identity)
-    for stage in STAGES_BY_KIND[job.kind]:
+    for stage in stages_of(job.kind, job.model_id):
         started = perf_counter()
         ledger.report_progress(identity, run_id, progress_at(job, stage))
         ledger.record_stage_seconds(identity, run_id, stage, perf_counter() - started)

@@ -32,7 +32,7 @@ from benchmarks.orchestration import Asker, Side, cpu_seconds, run_alone, run_bu
 from benchmarks.reporting import bar, print_bars, write_report
 from benchmarks.scale_filling import Size, fill_dagster, fill_jobs, fill_queue
 from pipeline3d.database.engines import create_sync_engine
-from pipeline3d.values import STAGES_BY_KIND, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Route
 
 COST_BAR = 1.2
 API_P99_BAR_S = 0.020
@@ -183,7 +183,7 @@ def compare(new: Place, filled: Place, effort: Effort) -> dict[str, Any]:
 
 def measure_page(place: Place, loads: int) -> dict[str, Any]:
     """Seconds of the page of an asset, each time after a new partition, which makes Dagster count anew."""
-    stages = STAGES_BY_KIND[Kind.PROBE]
+    stages = STAGES_BY_ROUTE[Route.PROBE]
     address = place.installation.dagster_address
     load_page(address, stages[-1], stages)  # the webserver's own first time
     totals, spent = [], []

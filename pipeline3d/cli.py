@@ -110,6 +110,7 @@ def seed() -> None:
     """Write the first superuser and the catalogue. Running it twice changes nothing."""
     from pipeline3d.database.engines import create_sync_engine
     from pipeline3d.installation import CATALOGUE, SHARED_VALUES, require
+    from pipeline3d.readiness import assess
     from pipeline3d.requests.catalogue import load_catalogue
     from pipeline3d.requests.installation_values import store_installation_values
     from pipeline3d.requests.seeding import seed as seed_database
@@ -125,7 +126,7 @@ def seed() -> None:
     store_installation_values(engine, shared)
     report = seed_database(
         engine,
-        load_catalogue(CATALOGUE),
+        assess(load_catalogue(CATALOGUE), settings),
         username=settings.first_superuser_username,
         password=require(password.get_secret_value() if password else None, "FIRST_SUPERUSER_PASSWORD"),
         api_key=api_key.get_secret_value() if api_key else None,

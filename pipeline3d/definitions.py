@@ -20,8 +20,10 @@ from resources.artifact_io_manager import ArtifactIOManager
 from resources.housekeeping import Housekeeping
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
+from resources.photo_fetching import PhotoFetching
 from resources.preview_links import PreviewLinks
 from resources.request_run import RequestRun
+from resources.stage_files import StageFiles
 
 
 def build_resources(settings: Settings) -> dict[str, object]:
@@ -35,6 +37,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         secure=settings.minio_secure,
         max_input_bytes=settings.max_upload_bytes,
     )
+    stage_files = StageFiles(object_store=object_store, jobs_database=jobs_database)
     return {
         "jobs_database": jobs_database,
         "object_store": object_store,
@@ -46,7 +49,11 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "preview_links": PreviewLinks(
             api_url=settings.api_url or "", signing_key=dg.EnvVar("LINK_SIGNING_KEY")
         ),
-        "artifacts": ArtifactIOManager(object_store=object_store, jobs_database=jobs_database),
+        "stage_files": stage_files,
+        "photo_fetching": PhotoFetching(
+            max_bytes=settings.max_upload_bytes, allowed_hosts=settings.pipeline3d_photo_hosts
+        ),
+        "artifacts": ArtifactIOManager(stage_files=stage_files),
         "housekeeping": Housekeeping(jobs_database=jobs_database, object_store=object_store),
     }
 

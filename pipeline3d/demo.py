@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline3d.client import Pipeline3dClient
 from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
+from pipeline3d.values import JobState, Kind, stages_of
 
 LONGEST_WAIT_S = 300.0
 
@@ -100,7 +100,7 @@ def print_summary(result: DemoResult, console: Console, *, dagster_url: str, sec
         return
     artifact = next(item for item in job["artifacts"] if item["type"] == "OUTPUT_MODEL")
     facts = artifact.get("metadata") or {}
-    stages = {**dict.fromkeys(STAGES_BY_KIND[Kind(job["kind"])], 0.0), **job["stage_seconds"]}
+    stages = {**dict.fromkeys(stages_of(Kind(job["kind"]), job["model_id"]), 0.0), **job["stage_seconds"]}
     lines = {
         "model": result.model,
         "preview": result.preview,

@@ -271,6 +271,18 @@ class Settings(BaseSettings):
     )
 
     # --- Models
+    pipeline3d_models_dir: Path | None = _variable(
+        None,
+        "Folder of the models' weights, one folder for each model. Unset: `models` in the data folder.",
+        "/opt/pipeline3d/models",
+        section="Models",
+    )
+    pipeline3d_photo_hosts: Annotated[list[str], NoDecode] = _variable(
+        [],
+        "Hosts in the private network from which product photos may be fetched all the same.",
+        "images.shop.internal",
+        section="Models",
+    )
     use_gpu: bool = _variable(False, "Let models use a GPU where there is one.", "false", section="Models")
     sf3d_python_path: Path | None = _variable(
         None, "Python of Stable Fast 3D's own environment.", "/opt/sf3d/venv/bin/python", section="Models"
@@ -342,9 +354,9 @@ class Settings(BaseSettings):
             raise ValueError("bucket names are 3 to 63 lower-case letters, digits, dots and dashes")
         return value
 
-    @field_validator("pipeline3d_worker_queues", mode="before")
+    @field_validator("pipeline3d_worker_queues", "pipeline3d_photo_hosts", mode="before")
     @classmethod
-    def _split_queues(cls, value: Any) -> Any:
+    def _split_names(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
         return [str(name).strip() for name in names if str(name).strip()]
 
@@ -394,6 +406,12 @@ class Settings(BaseSettings):
         if self.minio_endpoint and not (self.minio_access_key and self.minio_secret_key):
             raise ValueError("MINIO_ACCESS_KEY and MINIO_SECRET_KEY must be set when MINIO_ENDPOINT is")
         return self
+
+    @property
+    def models_dir(self) -> Path:
+        """The folder of the weights as an absolute path."""
+        chosen = self.pipeline3d_models_dir
+        return chosen.expanduser().absolute() if chosen else self.data_dir / "models"
 
     @property
     def data_dir(self) -> Path:

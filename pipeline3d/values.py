@@ -1,6 +1,6 @@
 """Frozen values that several rooms share: states, kinds, stages, claims, progress, artifacts.
 
-Pure data with no behaviour beyond construction and comparison. Nothing here knows how a value is
+Pure data, with no behaviour beyond construction, comparison and look-up. Nothing here knows how a value is
 stored, sent or computed.
 """
 
@@ -47,10 +47,14 @@ class EventType(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is asked for. Each kind is one Dagster asset job."""
+    """What is asked for. Each kind is a Dagster asset job, or two: see `Route`."""
 
     IMAGE_TO_3D = "image_to_3d"
     TEXT_TO_3D = "text_to_3d"
+    PRODUCT_TO_3D = "product_to_3d"
+    """A product of a shop: its photos are fetched from their addresses, judged, and the best one is used."""
+    SCENE_TO_3D = "scene_to_3d"
+    """Another mesh of a scene code that an earlier request made: other cells, colours or textures."""
     PROBE = "probe"
     """A request that makes nothing: shows that the way through the system is open, and how long it is."""
 
@@ -62,18 +66,47 @@ class Family(StrEnum):
     PROBE_REQUESTS = "probe_requests"
 
 
-STAGES_BY_KIND: dict[Kind, tuple[str, ...]] = {
-    Kind.IMAGE_TO_3D: (
-        "source_image",
-        "preprocessed_image",
-        "mesh",
-        "glb_export",
-        "model_preview",
-        "delivery",
-    ),
-    Kind.PROBE: ("probe_source", "probe_work", "probe_delivery"),
+class Route(StrEnum):
+    """The way of a request through the assets; each is the Dagster job of the same name.
+
+    A kind has one, and a second one for the models that read their mesh from a scene code.
+    """
+
+    IMAGE_TO_3D = "image_to_3d"
+    IMAGE_TO_3D_BY_SCENE = "image_to_3d_by_scene"
+    TEXT_TO_3D = "text_to_3d"
+    PRODUCT_TO_3D = "product_to_3d"
+    PRODUCT_TO_3D_BY_SCENE = "product_to_3d_by_scene"
+    SCENE_TO_3D = "scene_to_3d"
+    PROBE = "probe"
+
+
+_CUT_OUT = ("source_image", "preprocessed_image")
+_DELIVERED = ("mesh", "glb_export", "model_preview", "delivery")
+
+STAGES_BY_ROUTE: dict[Route, tuple[str, ...]] = {
+    Route.IMAGE_TO_3D: (*_CUT_OUT, *_DELIVERED),
+    Route.IMAGE_TO_3D_BY_SCENE: (*_CUT_OUT, "scene_code", *_DELIVERED),
+    Route.TEXT_TO_3D: ("prompt", *_DELIVERED),
+    Route.PRODUCT_TO_3D: ("product_photos", *_CUT_OUT, *_DELIVERED),
+    Route.PRODUCT_TO_3D_BY_SCENE: ("product_photos", *_CUT_OUT, "scene_code", *_DELIVERED),
+    Route.SCENE_TO_3D: ("source_scene", *_DELIVERED),
+    Route.PROBE: ("probe_source", "probe_work", "probe_delivery"),
 }
-"""The stages of a kind in the order in which they run; each is the asset of the same name."""
+"""The stages of a route in the order in which they run; each is the asset of the same name."""
+
+MODELS_WITH_SCENE_CODE = frozenset({"triposr-v1", "product-triposr-v1"})
+
+
+def route_of(kind: Kind, model_id: str) -> Route:
+    """The way of a request of this kind to this model."""
+    by_scene = model_id in MODELS_WITH_SCENE_CODE
+    return Route(f"{kind.value}_by_scene" if by_scene else kind.value)
+
+
+def stages_of(kind: Kind, model_id: str) -> tuple[str, ...]:
+    """The stages of a request of this kind to this model, in order."""
+    return STAGES_BY_ROUTE[route_of(kind, model_id)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

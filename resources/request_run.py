@@ -17,13 +17,13 @@ from uuid import UUID
 import dagster as dg
 
 from pipeline3d.errors import LeaseLost, Pipeline3dError
-from pipeline3d.values import STAGES_BY_KIND, FailureReport
+from pipeline3d.values import STAGES_BY_ROUTE, FailureReport
 from resources.jobs_database import JobsDatabase
 from resources.run_guard import RunGuard, enter_guard, guard_of, leave_guard
 
 ATTEMPT_TAG = "pipeline3d/attempt"
 PARTITION_TAG = "dagster/partition"
-DELIVERIES = frozenset(stages[-1] for stages in STAGES_BY_KIND.values())
+DELIVERIES = frozenset(stages[-1] for stages in STAGES_BY_ROUTE.values())
 """The stages with which a request can end."""
 INTERNAL_ERROR = "internal_error"
 

@@ -19,8 +19,10 @@ import psutil
 from pipeline3d.errors import LeaseLost, Pipeline3dError
 from pipeline3d.requests.backoff import retry_delay_s
 from pipeline3d.requests.ledger import JobLedger, Standing
-from pipeline3d.values import STAGES_BY_KIND, FailureReport, JobInput, JobState, Progress
+from pipeline3d.values import FailureReport, JobInput, JobState, Progress, stages_of
 from resources.patience import wait_out_outage
+
+REPORT_EVERY_S = 0.5
 
 
 class RunGuard:
@@ -44,6 +46,7 @@ class RunGuard:
         self._on_lost = on_lost
         self._stopped = threading.Event()
         self._lost = threading.Event()
+        self._reported_at = 0.0
         self.seconds: dict[str, float] = {}
         self.standing = wait_out_outage(
             lambda: ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
@@ -53,6 +56,20 @@ class RunGuard:
         self._pulse = threading.Thread(target=self._beat, name=f"heartbeat-{run_id[:8]}", daemon=True)
         if self.owns_request:
             self._pulse.start()
+
+    @property
+    def run_id(self) -> str:
+        """Dagster's id of the run."""
+        return self._run_id
+
+    def report(self, stage: str, fraction: float, message: str) -> None:
+        """Say how far a stage is, 0 to 1. A model may say it often: it is written at most twice a second."""
+        now = perf_counter()
+        if not self.owns_request or now - self._reported_at < REPORT_EVERY_S:
+            return
+        self._reported_at = now
+        progress = progress_at(self.job, stage, fraction, message)
+        wait_out_outage(lambda: self._ledger.report_progress(self.job.job_id, self._run_id, progress))
 
     @property
     def owns_request(self) -> bool:
@@ -146,16 +163,16 @@ class RunGuard:
         return job.run_id == self._run_id and job.state in (JobState.CANCELING, JobState.CANCELED)
 
 
-def progress_at(job: JobInput, stage: str) -> Progress:
-    """The snapshot at the beginning of a stage."""
-    stages = STAGES_BY_KIND[job.kind]
+def progress_at(job: JobInput, stage: str, fraction: float = 0.0, message: str = "") -> Progress:
+    """The snapshot at the beginning of a stage, or when this fraction of it is done."""
+    stages = stages_of(job.kind, job.model_id)
     index = stages.index(stage) if stage in stages else 0
     return Progress(
-        percent=round(100 * index / len(stages)),
+        percent=round(100 * (index + min(max(fraction, 0.0), 1.0)) / len(stages)),
         stage=stage,
         stage_number=index + 1,
         stage_count=len(stages),
-        message=stage.replace("_", " "),
+        message=message or stage.replace("_", " "),
     )
 
 

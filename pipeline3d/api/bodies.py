@@ -191,7 +191,9 @@ class LicenceRead(BaseModel):
 
     name: str = ""
     link: str | None = None
-    note: str | None = None
+    conditions: list[str] = []
+    regions: str = "all"
+    must_be_accepted: bool = False
 
 
 class ModelRead(BaseModel):

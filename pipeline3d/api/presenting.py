@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from pipeline3d.api import bodies
 from pipeline3d.requests.catalogue import CatalogueModel
 from pipeline3d.requests.outlook import Outlook
-from pipeline3d.values import STAGES_BY_KIND, JobState, Kind
+from pipeline3d.values import JobState, Kind, stages_of
 
 JOBS_PATH = "/api/v1/jobs"
 
@@ -113,7 +113,7 @@ def download_filename(job_id: UUID, artifact: Row[Any]) -> str:
 
 def _present_progress(row: Row[Any]) -> bodies.ProgressRead:
     snapshot = row.progress or {}
-    stages = STAGES_BY_KIND.get(Kind(row.kind), ())
+    stages = stages_of(Kind(row.kind), row.model_id)
     return bodies.ProgressRead(
         percent=row.progress_percent,
         stage=snapshot.get("stage"),

@@ -1,4 +1,4 @@
-"""One asset job per kind of request.
+"""One asset job per route of a request.
 
 A run that nobody dispatched (a backfill, a launch by hand) has Dagster's own priority of 0, below every
 request's: making a thousand old models anew does not delay a new one. Requests are raised, instead of the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipeline3d.values import Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route
 
 PRIORITY_TAG = "dagster/priority"
 LOWEST_OF_REQUESTS = 1_000_000
@@ -20,24 +20,33 @@ TURNS_PER_PRIORITY = 1000
 """Turns are counted below a priority: the next priority begins so far above."""
 
 
-def build_job(kind: Kind, description: str) -> dg.UnresolvedAssetJobDefinition:
-    """The job that makes all assets of a kind, one partition (a request) a run."""
+DESCRIPTIONS: dict[Route, str] = {
+    Route.IMAGE_TO_3D: "A photo becomes a checked GLB with a preview. One partition is one request.",
+    Route.IMAGE_TO_3D_BY_SCENE: "The same by a model that keeps a scene code: other meshes are made from it.",
+    Route.TEXT_TO_3D: "A text becomes a checked GLB with a preview.",
+    Route.PRODUCT_TO_3D: "A product's photos are fetched and judged; the best one becomes a GLB.",
+    Route.PRODUCT_TO_3D_BY_SCENE: "The same by a model that keeps a scene code.",
+    Route.SCENE_TO_3D: "Another mesh of the scene code that an earlier request made; needs no GPU.",
+    Route.PROBE: "A request that makes nothing: shows that the way is open, and how long it is.",
+}
+
+
+def build_job(route: Route, description: str) -> dg.UnresolvedAssetJobDefinition:
+    """The job that makes all assets of a route, one partition (a request) a run."""
     return dg.define_asset_job(
-        kind.value,
-        selection=dg.AssetSelection.groups(kind.value),
+        route.value,
+        selection=dg.AssetSelection.assets(*STAGES_BY_ROUTE[route]),
         executor_def=dg.in_process_executor,
         description=description,
     )
 
 
-image_to_3d = build_job(
-    Kind.IMAGE_TO_3D,
-    "A photo becomes a textured, checked GLB with a preview. One partition is one request.",
-)
-probe = build_job(Kind.PROBE, "A request that makes nothing: shows that the way is open, and how long it is.")
+READY_ROUTES = (Route.IMAGE_TO_3D, Route.TEXT_TO_3D, Route.PROBE)
 
-REQUEST_JOBS = [image_to_3d, probe]
-JOB_NAME_BY_KIND: dict[Kind, str] = {Kind(job.name): job.name for job in REQUEST_JOBS}
+REQUEST_JOBS = [
+    build_job(route, description) for route, description in DESCRIPTIONS.items() if route in READY_ROUTES
+]
+KINDS_WITH_JOB = frozenset(Kind(route.value) for route in READY_ROUTES)
 """The kinds that this version can run."""
 
 

@@ -18,7 +18,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import models
 from pipeline3d.errors import InvalidParameters, ModelNotReady, SettingsError
-from pipeline3d.requests.parameters import complete_parameters, take_image_key
+from pipeline3d.requests.parameters import (
+    check_presets,
+    complete_parameters,
+    default_parameters,
+    take_image_key,
+)
 from pipeline3d.values import Family, Kind
 
 MODEL_COLUMNS = (
@@ -37,11 +42,40 @@ class Readiness:
     code: str | None = None
     reason: str | None = None
     hint: str | None = None
+    host: str | None = None
+    """Which host can run it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What makes a model's results: an engine of this project, or the program of a wrapper's folder."""
+
+    engine: str = "none"
+    wrapper: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsFile:
+    """A file of a model's weights and where it comes from."""
+
+    name: str
+    url: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """The files that a model needs, in a folder of their own below the folder of the models."""
+
+    directory: str
+    files: tuple[WeightsFile, ...] = ()
+    token_variable: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogueModel:
-    """A model that a request can name."""
+    """A model that a request can name. What `MODEL_COLUMNS` names is kept in the table, the rest is not."""
 
     id: str
     name: str
@@ -56,12 +90,14 @@ class CatalogueModel:
     licence: dict[str, Any] = field(default_factory=dict)
     readiness: Readiness = field(default_factory=lambda: Readiness(ready=True))
     is_active: bool = True
+    runner: Runner = field(default_factory=Runner)
+    vram_bytes: int = 0
+    weights: Weights | None = None
 
     @property
     def default_params(self) -> dict[str, Any]:
         """What a parameter is where nothing is sent."""
-        properties = self.parameters_schema.get("properties", {})
-        return {name: rule["default"] for name, rule in properties.items() if "default" in rule}
+        return default_parameters(self.parameters_schema)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +136,38 @@ def parse_model(entry: dict[str, Any]) -> CatalogueModel:
                 **entry,
                 "kind": Kind(entry["kind"]),
                 "family": Family(entry["family"]),
-                "readiness": Readiness(**entry.get("readiness", {"ready": True})),
+                "readiness": _parse_readiness(entry),
+                "runner": Runner(**entry.get("runner", {})),
+                "weights": _parse_weights(entry.get("weights")),
             }
         )
-        # A default that the schema refuses would fail every request that leaves it out.
-        complete_parameters(schema, {})
+        check_presets(schema)
     except SchemaError as error:
         raise SettingsError(f"Model {name}: its parameters_schema is wrong: {error.message}.") from error
     except (KeyError, TypeError, ValueError, InvalidParameters) as error:
         raise SettingsError(f"Model {name} of the catalogue is wrong: {error}.") from error
     return model
+
+
+def _parse_readiness(entry: dict[str, Any]) -> Readiness:
+    """What needs nothing but this project is ready; what needs more is not until somebody has looked."""
+    if "readiness" in entry:
+        return Readiness(**entry["readiness"])
+    if entry.get("weights") is None and entry.get("runner", {}).get("wrapper") is None:
+        return Readiness(ready=True)
+    return Readiness(
+        ready=False,
+        code="not_checked",
+        reason=f"Nobody has looked yet whether {entry.get('name')} can run on this installation.",
+        hint="`pipeline3d seed` looks, and so does a worker when it starts.",
+    )
+
+
+def _parse_weights(entry: dict[str, Any] | None) -> Weights | None:
+    if entry is None:
+        return None
+    files = tuple(WeightsFile(**file) for file in entry["files"])
+    return Weights(**{**entry, "files": files})
 
 
 def model_of_row(row: Row[Any]) -> CatalogueModel:
@@ -199,6 +257,7 @@ def store_model(model: CatalogueModel) -> Insert:
             "code": readiness.code,
             "reason": readiness.reason,
             "hint": readiness.hint,
+            "host": readiness.host,
         },
     }
     row = insert(models).values(values)

@@ -32,8 +32,31 @@ _TYPE_WORDS = {
 }
 
 
+PRESETS = "x-presets"
+"""In a model's schema: what each quality sets where the request does not."""
+
+
+def default_parameters(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """What a parameter is where nothing is sent: of the default quality where it decides."""
+    return complete_parameters(_optional(schema), {})
+
+
+def check_presets(schema: Mapping[str, Any]) -> None:
+    """Raises `InvalidParameters` for defaults and presets that the schema itself refuses."""
+    complete_parameters(_optional(schema), default_parameters(schema))
+    for quality, preset in schema.get(PRESETS, {}).items():
+        complete_parameters(_optional(schema), {"quality": quality, **preset})
+
+
+def _optional(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: rule for name, rule in schema.items() if name != "required"}
+
+
 def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with their defaults; `InvalidParameters` with one entry per wrong field."""
+    """The parameters with those of their quality and the defaults.
+
+    `InvalidParameters` with one entry per wrong field.
+    """
     unstorable = [_problem(path, value, _UNSTORABLE) for path, value in _unstorable_values(sent)]
     if unstorable:
         raise _invalid(unstorable)
@@ -43,8 +66,11 @@ def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> d
         raise _invalid(sorted(problems, key=lambda problem: problem["field"]))
     properties: Mapping[str, Any] = schema.get("properties", {})
     defaults = {name: rule["default"] for name, rule in properties.items() if "default" in rule}
+    quality = sent.get("quality", defaults.get("quality"))
+    preset = schema.get(PRESETS, {}).get(quality, {})
     return {
-        name: _normalised(properties.get(name, {}), value) for name, value in {**defaults, **sent}.items()
+        name: _normalised(properties.get(name, {}), value)
+        for name, value in {**defaults, **preset, **sent}.items()
     }
 
 

@@ -17,7 +17,7 @@ from benchmarks.faults import endure
 from benchmarks.faults_kills import Fault, find_victim
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
-from pipeline3d.values import STAGES_BY_KIND, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Route
 from pipeline3d_tests.e2e.inspection import gather
 from pipeline3d_tests.servers import wait_until
 
@@ -68,7 +68,7 @@ def test_a_photo_becomes_a_glb_that_can_be_downloaded_and_its_lineage_seen(
     job_id = submit(client, photo)
     job = client.wait(UUID(job_id), on_progress=seen.append, timeout_s=FINISH_DEADLINE_S)
     assert job["status"] == "SUCCEEDED", job["error"]
-    assert set(job["stage_seconds"]) == set(STAGES_BY_KIND[Kind.IMAGE_TO_3D])
+    assert set(job["stage_seconds"]) == set(STAGES_BY_ROUTE[Route.IMAGE_TO_3D])
     percents = [snapshot["progress_percent"] for snapshot in seen]
     assert percents == sorted(percents)
     mesh = glb.decode_glb(client.download(UUID(job_id), tmp_path / "model.glb").read_bytes())
@@ -151,7 +151,7 @@ def dagster_run_of(installation, job_id: str) -> dict:
 def materializations_of(installation, job_id: str) -> dict[str, int]:
     """How often each asset of a probe was made."""
     counted = {}
-    for stage in STAGES_BY_KIND[Kind.PROBE]:
+    for stage in STAGES_BY_ROUTE[Route.PROBE]:
         node = installation.graphql(MATERIALIZATIONS, key={"path": [stage]}, partitions=[job_id])
         counted[stage] = len(node["assetNodeOrError"]["assetMaterializations"])
     return counted
@@ -170,7 +170,7 @@ def test_whatever_dies_in_a_worker_the_run_is_tried_again_and_no_finished_stage_
     assert alive == []  # nothing goes on without its worker
     job = finish(client, job_id)
     assert (job["status"], job["attempt"]) == ("SUCCEEDED", 2), job["error"]
-    assert materializations_of(installation, job_id) == dict.fromkeys(STAGES_BY_KIND[Kind.PROBE], 1)
+    assert materializations_of(installation, job_id) == dict.fromkeys(STAGES_BY_ROUTE[Route.PROBE], 1)
 
 
 def test_requests_survive_the_loss_of_every_other_part(installation, client, photo):

@@ -7,8 +7,10 @@ import dagster as dg
 import pytest
 
 from pipeline3d.definitions import build_definitions
+from pipeline3d.defs.jobs import REQUEST_JOBS
 from pipeline3d.settings import Settings
-from pipeline3d.values import STAGES_BY_KIND, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, route_of
+from resources.catalogue import shipped_models
 
 LOAD_WITHOUT_NETWORK = """
 import socket, sys
@@ -25,11 +27,17 @@ def test_definitions_load_without_the_outside_world_and_without_heavy_libraries(
     subprocess.run([sys.executable, "-c", LOAD_WITHOUT_NETWORK], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("kind", list(STAGES_BY_KIND))
-def test_the_stages_of_a_kind_are_the_assets_of_its_job_in_order(kind):
-    job = build_definitions(Settings(_env_file=None)).resolve_job_def(kind.value)
+@pytest.mark.parametrize("route", [Route(job.name) for job in REQUEST_JOBS])
+def test_the_stages_of_a_route_are_the_assets_of_its_job_in_order(route):
+    job = build_definitions(Settings(_env_file=None)).resolve_job_def(route.value)
     order = [node.name for node in job.nodes_in_topological_order]
-    assert tuple(order) == STAGES_BY_KIND[kind]
+    assert tuple(order) == STAGES_BY_ROUTE[route]
+
+
+def test_every_kind_has_a_route_and_so_has_every_model_of_the_catalogue():
+    for model in shipped_models().values():
+        assert route_of(model.kind, model.id) in STAGES_BY_ROUTE
+    assert {Kind(route.value.removesuffix("_by_scene")) for route in STAGES_BY_ROUTE} == set(Kind)
 
 
 def test_every_asset_has_an_owner_a_description_a_kind_and_the_failure_hook():
@@ -39,7 +47,7 @@ def test_every_asset_has_an_owner_a_description_a_kind_and_the_failure_hook():
         assert spec.owners, spec.key
         assert spec.description, spec.key
         assert spec.kinds, spec.key
-        assert spec.key.path[-1] in STAGES_BY_KIND[Kind(spec.group_name)]
+        assert any(spec.key.path[-1] in stages for stages in STAGES_BY_ROUTE.values())
         assert [hook.name for hook in asset.hook_defs] == ["record_failure"]
 
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipeline3d.defs.jobs import JOB_NAME_BY_KIND, PRIORITY_TAG, REQUEST_JOBS, run_priority
+from pipeline3d.defs.jobs import KINDS_WITH_JOB, PRIORITY_TAG, REQUEST_JOBS, run_priority
 from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
 from pipeline3d.defs.sensors.outage import skips_while_postgres_is_away
 from pipeline3d.requests.admission import Admission
-from pipeline3d.values import STAGES_BY_KIND, Claim, Family
+from pipeline3d.values import Claim, Family, route_of, stages_of
 from resources.jobs_database import JobsDatabase
 from resources.request_run import ATTEMPT_TAG, PARTITION_TAG
 
@@ -41,7 +41,7 @@ def plan_run(claim: Claim, *, verbose: bool = False, finished: frozenset[str] = 
     stages = plan_stages(claim, finished)
     return dg.RunRequest(
         run_key=claim.run_key,
-        job_name=JOB_NAME_BY_KIND[claim.kind],
+        job_name=route_of(claim.kind, claim.model_id).value,
         partition_key=str(claim.job_id),
         run_config=None if verbose else QUIET,
         asset_selection=[dg.AssetKey(stage) for stage in stages] if finished else None,
@@ -57,7 +57,7 @@ def plan_run(claim: Claim, *, verbose: bool = False, finished: frozenset[str] = 
 
 def plan_stages(claim: Claim, finished: frozenset[str]) -> tuple[str, ...]:
     """The stages from the first one that is not finished; the last one, which delivers, always."""
-    stages = STAGES_BY_KIND[claim.kind]
+    stages = stages_of(claim.kind, claim.model_id)
     for index, stage in enumerate(stages[:-1]):
         if stage not in finished:
             return stages[index:]
@@ -69,7 +69,9 @@ def find_finished_stages(instance: dg.DagsterInstance, claim: Claim) -> frozense
     if claim.attempt == 1:
         return frozenset()
     earlier = instance.get_runs(
-        dg.RunsFilter(job_name=JOB_NAME_BY_KIND[claim.kind], tags={PARTITION_TAG: str(claim.job_id)}),
+        dg.RunsFilter(
+            job_name=route_of(claim.kind, claim.model_id).value, tags={PARTITION_TAG: str(claim.job_id)}
+        ),
         limit=EARLIER_RUNS,
     )
     return frozenset(
@@ -110,12 +112,11 @@ def _build_sensor(
         context: dg.SensorEvaluationContext, jobs_database: JobsDatabase
     ) -> dg.SensorResult | dg.SkipReason:
         ledger = jobs_database.connect()
-        kinds = list(JOB_NAME_BY_KIND)
-        if not ledger.wait_for_queued(LONGEST_WAIT_S, kinds=kinds, admission=admission):
-            return dg.SkipReason("No request may start.")
-        claims = ledger.claim_queued(limit=BATCH, lease_s=lease_s, kinds=kinds, admission=admission)
+        claims = ledger.claim_when_ready(
+            LONGEST_WAIT_S, BATCH, lease_s, kinds=sorted(KINDS_WITH_JOB), admission=admission
+        )
         if not claims:
-            return dg.SkipReason("Another dispatcher was faster.")
+            return dg.SkipReason("No request may start.")
         return dg.SensorResult(
             run_requests=[
                 plan_run(claim, verbose=verbose, finished=find_finished_stages(context.instance, claim))

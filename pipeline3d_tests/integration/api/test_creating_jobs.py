@@ -37,6 +37,8 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
         "input_path": key,
         "quality": "fast",
         "foreground_ratio": 0.85,
+        "texture_resolution": 512,
+        "background_removal": "auto",
         "size_m": 1.0,
         "seed": 0,
     }
@@ -65,8 +67,8 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
     ("body", "status", "code"),
     [
         ({"model_id": "no-such-model"}, 404, "unknown_model"),
-        ({"model_id": "triposr-v1"}, 501, "not_built"),  # refused with the reason, never stood in for
-        ({"model_id": "dreamfusion-sd", "prompt": "a chair"}, 501, "not_built"),
+        ({"model_id": "triposr-v1"}, 501, "not_checked"),  # refused with the reason, never stood in for
+        ({"model_id": "dreamfusion-sd", "prompt": "a chair"}, 501, "not_checked"),
         ({"input_params": {}}, 422, "missing_image"),
         ({"input_params": {"seed": "x"}}, 422, "invalid_parameters"),
         ({"input_params": {"quality": "best"}}, 422, "invalid_parameters"),

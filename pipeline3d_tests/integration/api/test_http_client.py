@@ -113,7 +113,7 @@ def test_a_failed_job_is_an_answer_and_its_download_is_refused(client, rows, led
     ("use", "code"),
     [
         (lambda client: client.create_job("nothing", {}), "unknown_model"),
-        (lambda client: client.create_job("triposr-v1", {}), "not_built"),
+        (lambda client: client.create_job("triposr-v1", {}), "not_checked"),
         (lambda client: client.create_job("inflate-v1", {"seed": -1}), "invalid_parameters"),
         (lambda client: client.get_job(uuid4()), "unknown_job"),
         (lambda client: client.get_job("nonsense"), "invalid_request"),

@@ -13,9 +13,9 @@ from pipeline3d.defs.sensors.dispatch import find_finished_stages, plan_run
 from pipeline3d.errors import LeaseLost
 from pipeline3d.generation import inflation
 from pipeline3d.requests.settlement import WORKER_LOST
-from pipeline3d.values import STAGES_BY_KIND, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Route
 
-STAGES = STAGES_BY_KIND[Kind.IMAGE_TO_3D]
+STAGES = STAGES_BY_ROUTE[Route.IMAGE_TO_3D]
 
 
 def png_of_a_disc(colour=(200, 60, 40, 255)) -> bytes:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from pipeline3d.errors import InvalidParameters, ModelNotReady, SettingsError
-from pipeline3d.requests.catalogue import check_request, load_catalogue
+from pipeline3d.requests.catalogue import Readiness, check_request, load_catalogue
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "catalogue.json"
 BUCKET = "pipeline3d"
@@ -20,11 +22,7 @@ def models():
 
 
 def test_the_shipped_catalogue_has_our_models_and_those_of_the_predecessors(models):
-    assert set(models) == {"inflate-v1", "probe-v1", "triposr-v1", "sf3d-v1", "dreamfusion-sd"}
-
-
-def test_only_what_is_built_is_ready(models):
-    assert {name for name, model in models.items() if model.readiness.ready} == {"inflate-v1", "probe-v1"}
+    assert {"inflate-v1", "sculpt-v1", "probe-v1", "triposr-v1", "sf3d-v1", "dreamfusion-sd"} < set(models)
 
 
 def test_every_parameter_is_explained_and_unknown_ones_are_refused(models):
@@ -42,26 +40,57 @@ def test_every_model_tells_its_licence_and_where_to_read_it(models):
 
 
 def test_the_predecessors_defaults_are_kept(models):
-    assert models["sf3d-v1"].default_params == {
+    assert models["sf3d-v1"].default_params.items() >= {
         "texture_resolution": 1024,
         "remesh_option": "triangle",
         "foreground_ratio": 0.85,
         "batch_size": 1,
-    }
-    assert models["dreamfusion-sd"].default_params == {
+    }.items()
+    assert models["dreamfusion-sd"].default_params.items() >= {
         "max_steps": 10000,
         "guidance_scale": 100.0,
         "seed": 0,
         "random_bg": True,
         "batch_size": 1,
-    }
+    }.items()
 
 
-def test_a_model_that_is_not_built_is_refused_with_the_reason(models):
+def test_a_model_that_is_not_ready_is_refused_with_the_reason(models):
+    missing = Readiness(ready=False, code="weights_missing", reason="There is no model.ckpt.", hint="Get it.")
     with pytest.raises(ModelNotReady) as caught:
-        check_request(models["sf3d-v1"], {}, prompt=None, bucket=BUCKET)
-    assert caught.value.code == "not_built"
-    assert "no pipeline for it yet" in caught.value.message
+        check_request(replace(models["sf3d-v1"], readiness=missing), {}, prompt=None, bucket=BUCKET)
+    assert (caught.value.code, caught.value.message) == ("weights_missing", "There is no model.ckpt.")
+    assert caught.value.hint == "Get it."
+
+
+def test_the_shipped_catalogue_follows_its_schema():
+    document = json.loads(SHIPPED.read_text())
+    schema = json.loads(SHIPPED.with_name("catalogue.schema.json").read_text())
+    assert list(Draft202012Validator(schema).iter_errors(document)) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "cells"),
+    [
+        ({}, 256),  # the default quality
+        ({"quality": "fast"}, 128),
+        ({"quality": "quality"}, 384),
+        ({"quality": "fast", "mc_resolution": 200}, 200),  # what is sent wins
+    ],
+)
+def test_a_quality_sets_what_the_request_leaves_out(models, sent, cells):
+    model = replace(models["triposr-v1"], readiness=Readiness(ready=True))
+    checked = check_request(model, {"input_path": "k", **sent}, prompt=None, bucket=BUCKET)
+    assert checked.params["mc_resolution"] == cells
+
+
+def test_a_preset_that_its_own_schema_refuses_stops_the_start(tmp_path):
+    entry = next(model for model in json.loads(SHIPPED.read_text())["models"] if model["id"] == "triposr-v1")
+    entry["parameters_schema"]["x-presets"]["fast"]["mc_resolution"] = 7
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps({"models": [entry]}))
+    with pytest.raises(SettingsError, match="mc_resolution"):
+        load_catalogue(path)
 
 
 def test_a_request_is_completed_and_its_prompt_taken_out(models):
@@ -77,6 +106,8 @@ def test_a_request_is_completed_and_its_prompt_taken_out(models):
         "input_path": "k",
         "quality": "balanced",
         "foreground_ratio": 0.85,
+        "texture_resolution": 1024,
+        "background_removal": "auto",
         "size_m": 1.0,
         "seed": 0,
     }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from pipeline3d.values import STAGES_BY_KIND, JobInput, JobState, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, JobInput, JobState, Kind, Route
 from resources.run_guard import _fresh_scratch, progress_at
 
 
@@ -24,7 +24,7 @@ def job() -> JobInput:
 
 
 def test_progress_grows_from_stage_to_stage_and_reaches_100_only_at_the_end():
-    percents = [progress_at(job(), stage).percent for stage in STAGES_BY_KIND[Kind.IMAGE_TO_3D]]
+    percents = [progress_at(job(), stage).percent for stage in STAGES_BY_ROUTE[Route.IMAGE_TO_3D]]
     assert percents == sorted(set(percents))
     assert percents[0] == 0
     assert percents[-1] < 100

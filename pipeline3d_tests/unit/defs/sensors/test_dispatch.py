@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline3d.defs.sensors.dispatch import plan_partitions, plan_run, plan_stages
-from pipeline3d.values import STAGES_BY_KIND, Claim, Family, Kind
+from pipeline3d.values import STAGES_BY_ROUTE, Claim, Family, Kind, Route
 
-STAGES = STAGES_BY_KIND[Kind.IMAGE_TO_3D]
+STAGES = STAGES_BY_ROUTE[Route.IMAGE_TO_3D]
 
 
 def claim(

@@ -1,0 +1,77 @@
+"""The mesh of a request, whichever model makes it, with the checks that it must pass."""
+
+from typing import Any
+
+import dagster as dg
+
+from pipeline3d.defs import engines
+from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, scratch_file
+from pipeline3d.defs.assets.pictures import preprocessed_image
+from pipeline3d.defs.assets.prompts import prompt
+from pipeline3d.geometry import checks, glb, measuring
+from resources.request_run import RequestRun
+from resources.stage_files import LocalFile, StageFiles
+
+CHECK_SPECS = [
+    dg.AssetCheckSpec(
+        name=check.name,
+        asset="mesh",
+        blocking=check.severity == "error",
+        description=check.description,
+    )
+    for check in checks.MESH_CHECKS
+]
+
+
+@model_asset(
+    deps=[preprocessed_image, prompt],
+    kinds={"python", "gltf"},
+    pool="generate",
+    check_specs=CHECK_SPECS,
+    description="The mesh that the model made, with its checks: nothing that fails them is delivered.",
+)
+def mesh(
+    context: dg.AssetExecutionContext, request_run: RequestRun, stage_files: StageFiles
+) -> dg.MaterializeResult:
+    """Generate the mesh, or several of which the best goes on, and check it."""
+    with request_run.stage(context) as run:
+        stage = engines.Stage(run=run, files=stage_files, name="mesh")
+        made = engines.make_meshes(stage)
+        for number, candidate in enumerate(made[1:], start=2):
+            path = scratch_file(run, "mesh", f"candidate-{number}.glb")
+            path.write_bytes(glb.encode_glb(candidate.mesh, name="candidate", extras=candidate.origin))
+            stage_files.publish(
+                run,
+                "mesh",
+                LocalFile(path=path, content_type=GLB_CONTENT_TYPE, metadata=dict(candidate.facts)),
+            )
+        best = made[0]
+        facts = measuring.measure(best.mesh)
+        path = scratch_file(run, "mesh", "draft.glb")
+        path.write_bytes(glb.encode_glb(best.mesh, name="draft", extras=best.origin))
+        return dg.MaterializeResult(
+            value=LocalFile(path=path, content_type=GLB_CONTENT_TYPE),
+            check_results=[as_check_result(check) for check in checks.check_mesh(best.mesh)],
+            metadata={
+                "vertices": facts.vertices,
+                "faces": facts.faces,
+                "watertight": facts.watertight,
+                "volume": facts.volume,
+                "candidates": len(made),
+                **{name: best.origin[name] for name in ("engine", "engine_version", "seed")},
+                **best.facts,
+            },
+        )
+
+
+def as_check_result(check: checks.MeshCheck) -> dg.AssetCheckResult:
+    """A library check as Dagster shows it."""
+    severity = dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN
+    metadata: dict[str, Any] = {"value": str(check.value), "limit": str(check.limit)}
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        passed=check.passed,
+        severity=severity,
+        metadata=metadata,
+        description=check.description,
+    )
