@@ -24,11 +24,11 @@ MOST_COUNTED = 1000
 RUNS_LEARNED_FROM = 50
 """So many of the newest successful runs of a model say how long it takes."""
 
-REACHES = (2, MOST_COUNTED)
+REACHES = (2, 20, MOST_COUNTED)
 """How many times the fair share of the counted places is read of each user.
 
-Where all users wait for as much as each other twice the share is enough; where one has most of the places
-the rows say that they were `cut`, and are read once more with the next reach, which is always enough.
+Where all users wait for as much as each other twice the share is enough. Where some come first with more, the
+rows say that they were `cut`, and are read once more with the next reach; the last is always enough.
 """
 
 
