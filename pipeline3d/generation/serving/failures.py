@@ -110,6 +110,7 @@ ERRORS: Mapping[str, tuple[type[Pipeline3dError], str, str | None]] = {
 
 CODE_BY_EXIT: Mapping[int, str] = {
     0: "wrapper_fault",  # it left without a result and thinks that this is fine
+    1: "wrapper_fault",  # Python ends so after an exception that nobody caught
     2: "invalid_request",
     3: "model_missing",
     4: "out_of_memory",

@@ -249,7 +249,7 @@ class KeptProcess:
         """Hand a line over; whoever does not take it lets the program wait, until it is to end."""
         while True:
             try:
-                self._lines.put(said, timeout=0.1)
+                self._lines.put(said, timeout=0.0 if self._leaving.is_set() else 0.1)
                 return
             except queue.Full:
                 if self._leaving.is_set():

@@ -41,6 +41,11 @@ class ResidentWrapper(Wrapper):
             )
             if not isinstance(ready, events.Ready) or ready.protocol != events.PROTOCOL:
                 raise make_error("wrapper_fault", "The wrapper speaks another version of the protocol.")
+        except Pipeline3dError as error:
+            if error.code == "timeout":
+                error = make_error("script_hung", f"It was not ready in {program.patience.start_s:g} s.")
+            self._closed = True
+            self._fail(error)
         except BaseException:
             self.close()
             raise
