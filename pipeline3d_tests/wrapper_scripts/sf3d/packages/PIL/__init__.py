@@ -1,0 +1,1 @@
+"""Stand-in of Pillow for the resident wrapper's test."""
