@@ -99,10 +99,10 @@ def cut_out(picture: Picture, *, seed: int = 0) -> Matte:
     lab = denoise(to_lab(small))
     candidates = _find_candidates(small, lab, seed)
     if not candidates:
-        raise refuse(0.0, "nothing stands out from its surroundings")
+        raise _refusal(0.0, "nothing stands out from its surroundings")
     best = max(candidates, key=lambda candidate: candidate.assessment.confidence)
     if best.assessment.confidence < LEAST_CONFIDENCE:
-        raise refuse(best.assessment.confidence, best.assessment.weakest)
+        raise _refusal(best.assessment.confidence, best.assessment.weakest)
     return Matte(
         alpha=_refine_edge(best.mask, picture.rgb),
         method=best.method,
@@ -121,12 +121,11 @@ def take_own_alpha(picture: Picture) -> Matte | None:
         return None
     coverage = float((alpha >= SOLID_ALPHA).mean())
     if coverage < LEAST_COVERAGE / 10:
-        raise refuse(0.0, "the picture is transparent all over")
+        raise _refusal(0.0, "the picture is transparent all over")
     return Matte(alpha=alpha, method="alpha", coverage=round(coverage, 4), confidence=1.0)
 
 
-def refuse(confidence: float, reason: str) -> UnusableInput:
-    """The error for a picture in which no object can be told apart; `reason` is a clause for people."""
+def _refusal(confidence: float, reason: str) -> UnusableInput:
     return UnusableInput(
         f"No clear object was found: {reason} (confidence {confidence:.2f}, needed {LEAST_CONFIDENCE:.2f}).",
         code="no_clear_object",
