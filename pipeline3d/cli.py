@@ -253,13 +253,31 @@ def get(job_id: Any, out: Path | None) -> None:
     click.echo(_signed_in_client().download(job_id, out or Path(f"{job_id}.glb")))
 
 
-@main.command()
+@main.group(invoke_without_command=True)
+@click.pass_context
 @explains_errors
-def models() -> None:
-    """List the models, and why some are not ready here."""
-    for model in _signed_in_client().models():
-        state = "ready" if model["ready"] else f"not ready: {model['not_ready_reason']}"
-        click.echo(f"{model['id']:<18} {model['name']:<22} {model['tier']:<10} {state}")
+def models(context: click.Context) -> None:
+    """List the models, and why some are not ready on this host."""
+    if context.invoked_subcommand is not None:
+        return
+    from pipeline3d.installation import CATALOGUE
+    from pipeline3d.models_list import print_models
+    from pipeline3d.readiness import assess
+    from pipeline3d.requests.catalogue import load_catalogue
+
+    print_models(assess(load_catalogue(CATALOGUE), _installation().settings))
+
+
+@models.command("fetch")
+@click.argument("model_id")
+@click.option("--accept-licence", is_flag=True, help="You have read the model's licence and accept it.")
+@explains_errors
+def fetch_model(model_id: str, accept_licence: bool) -> None:
+    """Download the weights of a model into the folder of the models; goes on where it stopped."""
+    from pipeline3d.models_list import print_fetched
+    from resources.catalogue import shipped_model
+
+    print_fetched(shipped_model(model_id), _installation().settings, accept_licence=accept_licence)
 
 
 def parse_params(params: tuple[str, ...]) -> dict[str, Any]:

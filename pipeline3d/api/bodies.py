@@ -216,6 +216,25 @@ class ModelRead(BaseModel):
     licence: LicenceRead
 
 
+class VersionRead(BaseModel):
+    """A model that was made of a product."""
+
+    version: int
+    job_id: UUID
+    model_id: str
+    completed_at: datetime
+
+
+class ProductRead(BaseModel):
+    """A product's models. `current` stays while a newer one is made, and where that fails."""
+
+    product_key: str
+    current: DownloadRead | None
+    current_version: int | None
+    newest_job: JobRead
+    versions: list[VersionRead]
+
+
 class ProblemField(BaseModel):
     """One field that is wrong."""
 

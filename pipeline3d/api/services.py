@@ -106,7 +106,7 @@ def build_services(settings: Settings) -> Services:
     engine = create_asyncio_engine(settings.database_url)
     return Services(
         settings=settings,
-        engine=engine.execution_options(isolation_level="AUTOCOMMIT"),
+        engine=engine,
         store=S3Store(
             settings.minio_endpoint,
             settings.minio_access_key,

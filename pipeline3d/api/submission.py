@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Row
 
@@ -22,7 +23,9 @@ from pipeline3d.requests.catalogue import (
     model_of_row,
     take_prompt,
 )
+from pipeline3d.values import Kind
 
+SCENE_ASSET = "scene_code"
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -87,6 +90,8 @@ async def _check(
     checked = check_request(
         model, body.input_params, prompt=body.prompt, bucket=services.settings.minio_bucket
     )
+    if model.kind is Kind.SCENE_TO_3D:
+        await check_source_scene(services, account, UUID(checked.params["source_job_id"]))
     upload = None
     if model.kind in KINDS_OF_PICTURE and checked.image_key is not None:
         upload = await check_uploaded_image(services, account.id, checked.image_key)
@@ -106,6 +111,18 @@ async def _check(
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )
+
+
+async def check_source_scene(services: Services, account: Account, source: UUID) -> None:
+    """Refuse a scene code that does not exist, or is of somebody else: both are answered alike."""
+    row = await services.first(reading.read_job(), the_job=source)
+    stored = await services.first(reading.read_artifact(source, SCENE_ASSET))
+    if row is None or row.user_id != account.id or stored is None:
+        raise InvalidParameters(
+            f"You have no job {source} with a scene code.",
+            code="unknown_scene",
+            hint="Name a job of a TripoSR model that succeeded, as source_job_id.",
+        )
 
 
 async def _find_earlier(services: Services, account: Account, key: str, request_hash: str) -> Row[Any] | None:

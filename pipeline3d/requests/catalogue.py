@@ -24,6 +24,7 @@ from pipeline3d.requests.parameters import (
     default_parameters,
     take_image_key,
 )
+from pipeline3d.requests.products import with_product_key
 from pipeline3d.values import Family, Kind
 
 MODEL_COLUMNS = (
@@ -211,6 +212,8 @@ def check_request(
             code="missing_prompt",
             hint="Send prompt with a description of the object.",
         )
+    if model.kind is Kind.PRODUCT_TO_3D:
+        params = with_product_key(params)
     return CheckedParameters(params=params, image_key=image_key, prompt=prompt)
 
 

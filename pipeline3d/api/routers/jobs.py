@@ -55,7 +55,10 @@ async def list_jobs(
     before: Annotated[UUID | None, Query(description="Only jobs that are older than this one.")] = None,
 ) -> list[JobRead]:
     """One's own jobs, newest first. Go on with `before`, the last id of the page before."""
-    rows = await services.all(reading.list_own_jobs(account.id, skip=skip, limit=limit, before=before))
+    page = {"the_user": account.id, "the_skip": skip, "the_limit": limit}
+    if before is not None:
+        page["the_mark"] = before
+    rows = await services.all(reading.list_own_jobs(before=before is not None), **page)
     return await view_jobs(services, rows)
 
 

@@ -120,7 +120,9 @@ def test_what_runs_all_the_time_uses_its_index(rows):
         "ix_jobs_dispatched": leases.list_undispatched(60),
         "ix_jobs_deadlines": select(jobs.c.id).where(leases.IS_QUEUED, jobs.c.deadline <= func.now()),
         "ix_jobs_running_by_heartbeat": reading.list_running(60),
-        "ix_jobs_own_newest_first": reading.list_own_jobs(rows.user_id, skip=0, limit=50),
+        "ix_jobs_own_newest_first": reading.list_own_jobs().params(
+            the_user=rows.user_id, the_skip=0, the_limit=50
+        ),
     }
     for index, statement in statements.items():
         query = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
