@@ -313,3 +313,23 @@ installation_values = Table(
     Column("value", Text, nullable=False),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
 )
+
+device_leases = Table(
+    "device_leases",
+    metadata,
+    # A process that uses a device: the models that it keeps there, and the run that works since `taken_at`.
+    # Only shown: who may use the device is decided on its host.
+    Column("host", Text, primary_key=True),
+    Column("device", Text, primary_key=True),
+    Column("pid", Integer, primary_key=True),
+    Column("worker_id", Text),
+    Column("run_id", Text),
+    Column("model", Text),
+    Column("taken_at", TIME),
+    Column("reserved_bytes", BigInteger, nullable=False, server_default=text("0")),
+    Column("limit_bytes", BigInteger),
+    Column("free_bytes", BigInteger),
+    Column("residents", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    Column("heartbeat_at", TIME, nullable=False, server_default=func.now()),
+    CheckConstraint("(taken_at IS NULL) = (model IS NULL)", name="taken_is_whole"),
+)

@@ -3,9 +3,10 @@
 `start_wrapper` runs one wrapper, `ModelHost` keeps models of both kinds warm within a device's memory.
 """
 
+from pipeline3d.generation.serving.device_ledger import DeviceHold, DeviceLedger
 from pipeline3d.generation.serving.environment import reduce_environment
 from pipeline3d.generation.serving.events import Progress, WrapperRequest
-from pipeline3d.generation.serving.memory import CPU, gauge_of
+from pipeline3d.generation.serving.memory import CPU, MemoryGauge, RamGauge, gauge_of
 from pipeline3d.generation.serving.outputs import Done, Output, OutputLimits, clear_folder
 from pipeline3d.generation.serving.peaks import PeakBook
 from pipeline3d.generation.serving.process import ProcessLimits
@@ -21,9 +22,12 @@ from pipeline3d.generation.serving.wrapper import Wrapper, WrapperProgram
 __all__ = [
     "CPU",
     "Description",
+    "DeviceHold",
+    "DeviceLedger",
     "Done",
     "HostStanding",
     "InProcessModel",
+    "MemoryGauge",
     "Mode",
     "ModelCounts",
     "ModelHost",
@@ -34,6 +38,7 @@ __all__ = [
     "PeakBook",
     "ProcessLimits",
     "Progress",
+    "RamGauge",
     "ResidentStanding",
     "Use",
     "Wrapper",

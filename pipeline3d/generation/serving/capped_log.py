@@ -35,6 +35,8 @@ class CappedLog:
     def append(self, data: bytes) -> None:
         """Keep what fits. A full disk loses lines of a log, never a run."""
         with self._lock:
+            if self._file < 0:
+                return
             with suppress(OSError):
                 self._place(data)
             self._written += len(data)
@@ -42,8 +44,6 @@ class CappedLog:
     def read(self, since: int = 0) -> bytes:
         """What is kept of all that came after the mark, with a line where something is left out."""
         with self._lock:
-            if self._file < 0:
-                return b""
             tail_from = max(self._head, self._written - self._ring)
             with self.path.open("rb") as file:
                 head = self._read_between(file.fileno(), since, min(self._head, self._written))
@@ -66,8 +66,6 @@ class CappedLog:
                 self._file = -1
 
     def _place(self, data: bytes) -> None:
-        if self._file < 0:
-            return
         offset = self._written
         if offset < self._head:
             fits = data[: self._head - offset]

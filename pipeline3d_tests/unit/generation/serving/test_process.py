@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 
+import psutil
 import pytest
 
 from pipeline3d.generation.serving.capped_log import CappedLog
@@ -25,7 +26,8 @@ FAMILY = """
 import os, signal, subprocess, sys, time
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, signal.SIG_IGN)
-deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN); time.sleep(600)"
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); signal.signal(2, signal.SIG_IGN); "
+deaf += "time.sleep(600)"
 children = [subprocess.Popen([sys.executable, "-c", deaf], start_new_session=own) for own in (False, True)]
 print(os.getpid(), *(child.pid for child in children), flush=True)
 time.sleep(600)
@@ -71,8 +73,8 @@ def test_what_a_program_leaves_behind_at_its_end_goes_too(run):
 
 
 def test_a_program_that_listens_ends_by_itself_when_asked(run):
-    told = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(6))\nprint(1, flush=True)\ntime.sleep(60)"
-    process = run(told)
+    text = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(6))\n"
+    process = run(text + "print(1, flush=True)\ntime.sleep(60)")
     process.next_line(20)
     assert process.end(ladder=[(signal.SIGTERM, 20.0)]) == 6
 
@@ -80,7 +82,7 @@ def test_a_program_that_listens_ends_by_itself_when_asked(run):
 def test_a_stopped_program_is_ended_all_the_same(run):
     process = run("import os\nprint(os.getpid(), flush=True)\nos.kill(os.getpid(), 19)")
     [pid] = pids_of(process)
-    wait_until(lambda: open(f"/proc/{pid}/stat").read().split()[2] == "T", what="it stands still")
+    wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, what="it stands still")
     assert process.kill() == 128 + signal.SIGKILL
     assert not is_running(pid)
 
@@ -175,7 +177,7 @@ def test_a_program_that_does_not_exist_says_so(run):
 
 
 def test_interrupts_end_a_program_unless_it_is_deaf_to_them(run):
-    text = "import signal\nprint(signal.getsignal(2) == signal.SIG_IGN, flush=True)\nimport time; time.sleep(600)"
+    text = "import signal, time\nprint(signal.getsignal(2) == signal.SIG_IGN, flush=True)\ntime.sleep(600)"
     assert run(text).next_line(20) == b"False"
     assert run(text, ignore_interrupt=True).next_line(20) == b"True"
 
