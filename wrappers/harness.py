@@ -459,6 +459,8 @@ def main(make_model: Callable[[bool], Model], arguments: list[str]) -> int:
     mode.add_argument("--request", metavar="FILE", help="carry out the request in this file, then end")
     mode.add_argument("--serve", action="store_true", help="read commands from standard input until it ends")
     options = parser.parse_args(arguments)
+    if options.serve and "resident" not in getattr(make_model, "modes", ("resident",)):
+        parser.error("this model is not kept loaded; use --request")
     commands, events = claim_standard_streams()
     writer = EventWriter(events)
     try:

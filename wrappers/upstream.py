@@ -21,6 +21,8 @@ from protocol import Canceled, Failure
 from symptoms import recognise
 
 POLL_S = 0.05
+LOOK_S = 0.5
+"""So often `on_tick` reads files."""
 STALL_S = 1200.0
 """Silent this long, a program is taken to hang: loading three models from a slow disk takes minutes."""
 STALL_VARIABLE = "UPSTREAM_STALL_S"
@@ -167,7 +169,7 @@ def run_script(
     Raises Canceled, and Failure(script_hung) after a long silence; both when nothing of the program is left.
     """
     guarded = [sys.executable, "-I", "-S", GUARDIAN, *command]
-    limit_s = stall_limit_s()
+    limit_s, looked_at = stall_limit_s(), 0.0
     program = subprocess.Popen(
         guarded, cwd=cwd, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, start_new_session=True,
@@ -184,8 +186,10 @@ def run_script(
                 pass
             if is_canceled():
                 raise Canceled
-            if on_tick():
-                listener.heard_at = time.monotonic()
+            if time.monotonic() - looked_at > LOOK_S:
+                looked_at = time.monotonic()
+                if on_tick():
+                    listener.heard_at = looked_at
             if time.monotonic() - listener.heard_at > limit_s:
                 raise Failure(
                     "script_hung",
