@@ -15,9 +15,10 @@ import numpy.typing as npt
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.generation.procedural.grammar import Reading, Subject, read
 from pipeline3d.generation.procedural.lettering import LETTER_COLOUR, fit_text, letter
+from pipeline3d.generation.procedural.normals import vertex_normals
 from pipeline3d.generation.procedural.parts import Colour, shade
 from pipeline3d.generation.procedural.placing import Thing, arrange
-from pipeline3d.generation.procedural.surface import Shell, mesh_parts, simplify, vertex_normals
+from pipeline3d.generation.procedural.surface import Shell, mesh_parts, simplify
 from pipeline3d.generation.procedural.words import (
     MOST_CHARACTERS,
     MOST_WORDS,
@@ -50,7 +51,7 @@ class Preset:
 
 PRESETS: dict[Quality, Preset] = {
     "fast": Preset(points=250_000, faces=12_000),
-    "balanced": Preset(points=1_000_000, faces=30_000),
+    "balanced": Preset(points=800_000, faces=30_000),
     "quality": Preset(points=4_000_000, faces=80_000),
 }
 

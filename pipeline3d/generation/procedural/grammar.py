@@ -15,6 +15,7 @@ from pipeline3d.generation.procedural.templates import TEMPLATES, singular_forms
 from pipeline3d.generation.procedural.vocabulary import (
     ATTRIBUTIVE,
     CARRIERS,
+    CONTAINERS,
     LENGTHS,
     MOST_COPIES,
     NUMBERS,
@@ -96,6 +97,7 @@ class Reader:
         self.relation: tuple[Meaning, list[int]] | None = None
         self.phrase_has_unknown = False
         self.last_was_part = False
+        self.sizes: list[int] = []
         self.group_start = 0
 
     def read(self) -> Reading:
@@ -112,6 +114,11 @@ class Reader:
         colour = None if self.subjects else self.colour_for_lettering()
         for subject in self.subjects:
             self.settle_colours(subject)
+        if len(self.subjects) == 1 and self.sizes:
+            self.miss(self.sizes)
+            self.notes.append(
+                "Sizes count against other things only: a model alone is always one unit large."
+            )
         matched = [self.words[i].text for i in sorted(self.understood) if self.understood[i]]
         unmatched = [self.words[i].text for i in sorted(self.understood) if not self.understood[i]]
         return Reading(
@@ -180,6 +187,7 @@ class Reader:
             if not any(not part.paint for part in others):
                 return False
             subject.parts = others
+            self.miss(self.pending)
         else:
             self.paint_part(subject, names[0])
         self.mark([place, *self.relation[1]])
@@ -232,6 +240,9 @@ class Reader:
             return
         number, last = len(self.subjects), self.subjects[-1]
         understood = True
+        if meaning == "in":
+            meaning = "on" if subject.template.name in CONTAINERS else "beside"
+            understood = meaning == "on"
         if meaning in ("on", "under", "behind", "front"):
             for earlier in self.subjects[self.group_start :]:
                 if earlier.relation is None:
@@ -261,6 +272,7 @@ class Reader:
                 continue
             elif text in RELATIVE_SIZES:
                 subject.size *= RELATIVE_SIZES[text]
+                self.sizes.append(place)
             elif text in STRETCHES:
                 by = STRETCHES[text]
                 subject.stretch = (x * by[0], y * by[1], z * by[2])
@@ -307,6 +319,8 @@ class Reader:
     def end_phrase(self) -> None:
         """A boundary: attributes that found no noun belong to the thing before, or to nothing known."""
         if self.pending and self.subjects and not self.phrase_has_unknown and self.relation is None:
+            self.miss([place for place in self.pending if self.number_at(place)])  # "table 5" is one table
+            self.pending = [place for place in self.pending if not self.number_at(place)]
             self.describe(self.subjects[-1])
         else:
             self.miss(self.pending)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,14 @@ from pipeline3d.generation.procedural.surface import LEAST_DISTANCE, Shell
 Floats = npt.NDArray[np.float32]
 
 LINE_LENGTH, MOST_LINES = 16, 5
-DRAWN_PX = 96
+MOST_LETTERS = 4 * LINE_LENGTH * MOST_LINES
+"""More of a text is not looked at: it would not be on the sign anyway."""
+DRAWN_PX = 128
 """Size of the font when it is drawn; the lattice then takes what it can afford."""
 PADDING_EM, RISE_EM, PLATE_EM, BEVEL_EM = 0.34, 0.16, 0.2, 0.035
 """Plate's border, height of the letters over it, its thickness, and the bevel's width, in font sizes."""
 PLATE_ROUNDING_EM = 0.09
-SMALLEST_PX, LARGEST_PX = 14, 60
+SMALLEST_PX, LARGEST_PX = 14, 110
 FREE_CELLS = 3
 LEVEL_SHIFTS = (0.0, 0.031, -0.027, 0.053)
 PLATE_COLOUR: Colour = (232, 226, 214)
@@ -46,7 +48,7 @@ def fit_text(text: str) -> tuple[list[str], list[str]]:
     Raises `UnusableInput` (`prompt_unreadable`) where letters are in a script that the font lacks, or
     nothing drawable is left.
     """
-    drawable, notes = spell_with_font(text)
+    drawable, notes = spell_with_font(text[:MOST_LETTERS])
     lines = textwrap.wrap(drawable, LINE_LENGTH, break_long_words=True)
     if len(lines) > MOST_LINES:
         lines = lines[:MOST_LINES]
@@ -83,7 +85,7 @@ def spell_with_font(text: str) -> tuple[str, list[str]]:
     return drawable, notes
 
 
-@cache
+@lru_cache(maxsize=4096)
 def has_glyph(character: str) -> bool:
     """Whether the built-in font draws the character, and not the box for a missing one."""
     return character == " " or _bitmap(character) != _bitmap("￿")

@@ -24,14 +24,20 @@ X, Y, Z = 0, 1, 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Solid:
-    """A body within the box from `low` to `high`; `distance(x, y, z)` is negative inside it."""
+    """A body within the box from `low` to `high`; `distance(x, y, z)` is negative inside it.
+
+    `pieces`, where there are any, are solids whose union it is: smaller boxes to evaluate.
+    """
 
     low: Vector
     high: Vector
     distance: Distance
+    pieces: tuple[Solid, ...] = ()
 
     def moved(self, x: float = 0, y: float = 0, z: float = 0) -> Solid:
         """Somewhere else."""
+        if self.pieces:
+            return union(*(piece.moved(x, y, z) for piece in self.pieces))
         by, inner = (x, y, z), self.distance
         return Solid(
             _plus(self.low, by), _plus(self.high, by), lambda a, b, c: inner(a - _f(x), b - _f(y), c - _f(z))
@@ -39,6 +45,8 @@ class Solid:
 
     def turned(self, axis: Axis, degrees: float) -> Solid:
         """Turned about an axis through the origin, counter-clockwise seen against it."""
+        if self.pieces:
+            return union(*(piece.turned(axis, degrees) for piece in self.pieces))
         u, v = (axis + 1) % 3, (axis + 2) % 3
         cosine, sine = _f(np.cos(np.radians(degrees))), _f(np.sin(np.radians(degrees)))
         inner = self.distance
@@ -103,7 +111,8 @@ def union(*solids: Solid) -> Solid:
     def distance(x: Floats, y: Floats, z: Floats) -> Floats:
         return reduce(np.minimum, (solid.distance(x, y, z) for solid in solids))
 
-    return Solid(*_hull(solids), distance)
+    pieces = tuple(piece for solid in solids for piece in (solid.pieces or (solid,)))
+    return Solid(*_hull(solids), distance, pieces)
 
 
 def blend(width: float, *solids: Solid) -> Solid:

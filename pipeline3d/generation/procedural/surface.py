@@ -12,6 +12,7 @@ from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.generation.inflation.body import compact, cut_off_flaps, find_level, is_closed
 from pipeline3d.generation.procedural.colours import to_linear_rgba
 from pipeline3d.generation.procedural.parts import Colour, Part
+from pipeline3d.generation.procedural.pinches import split_double_edges
 
 Floats = npt.NDArray[np.float32]
 Triangles = npt.NDArray[np.int32]
@@ -20,7 +21,7 @@ MARGIN_CELLS = 3
 """Free cells around the object: a surface that met the lattice's end would be open there."""
 LEAST_DISTANCE = 0.02
 """Cells; samples closer to the surface are moved away from it, or corners around them would coincide."""
-SIMPLIFY_SLACK = (1.0, 1.15, 1.4, 1.8, 2.5, 4.0)
+SIMPLIFY_SLACK = (1.0, 0.9, 1.2, 1.6, 2.4)
 """Multiples of the wanted number of faces, tried until the result is closed."""
 FINEST_RATIO = 1.7
 """How much finer a flat or long object is sampled than a cube, at most."""
@@ -62,16 +63,16 @@ def mesh_parts(parts: Sequence[Part], palette: Mapping[str, Colour], points: int
 def sample(parts: Sequence[Part], axes: Sequence[Floats], cell: float) -> Floats:
     """Distances in cells on the lattice (i,j,k), each part evaluated only around its own box."""
     field = np.full([len(axis) for axis in axes], MARGIN_CELLS, np.float32)
-    for part in parts:
+    for solid in (piece for part in parts for piece in (part.solid.pieces or (part.solid,))):
         ranges = [
             slice(
-                max(0, int(np.searchsorted(axes[i], part.solid.low[i] - 2 * cell)) - 1),
-                int(np.searchsorted(axes[i], part.solid.high[i] + 2 * cell)) + 1,
+                max(0, int(np.searchsorted(axes[i], solid.low[i] - 2 * cell)) - 1),
+                int(np.searchsorted(axes[i], solid.high[i] + 2 * cell)) + 1,
             )
             for i in range(3)
         ]
         x, y, z = (axes[i][ranges[i]] for i in range(3))
-        distance = part.solid.distance(x[:, None, None], y[None, :, None], z[None, None, :])
+        distance = solid.distance(x[:, None, None], y[None, :, None], z[None, None, :])
         block = field[ranges[0], ranges[1], ranges[2]]
         np.minimum(block, distance / np.float32(cell), out=block)
     near = np.abs(field) < LEAST_DISTANCE
@@ -105,32 +106,42 @@ def simplify(shell: Shell, target_faces: int) -> Shell:
 
     Faces of one colour, and the faces that lead from one colour to the next, are made patches of their own
     by splitting the vertices between them: the simplifier then moves such a seam only along itself. The
-    vertices are welded again afterwards. A result that is not closed is thrown away and less is asked for;
-    in the end the full surface is larger, and right.
+    vertices are welded again afterwards. Edges that sheets share then are split; where the result is not
+    closed even so, other numbers of faces are tried, and in the end the full surface is larger, and right.
     """
     if len(shell.faces) <= target_faces:
         return shell
+    patch = _colour_patches(shell)
+    for slack in SIMPLIFY_SLACK:
+        faces = _collapse(shell, patch, min(len(shell.faces), int(slack * target_faces)))
+        vertices, source = shell.vertices, np.arange(len(shell.vertices))
+        if not is_closed(faces):
+            vertices, faces, source = split_double_edges(vertices, faces)
+        if len(faces) and is_closed(faces):
+            colours = shell.colours[source[np.unique(faces)]]
+            vertices, faces = compact(vertices, faces)
+            return Shell(vertices=vertices, faces=faces, colours=colours)
+    return shell
+
+
+def _collapse(shell: Shell, patch: npt.NDArray[np.int64], target_faces: int) -> Triangles:
+    """Fewer faces, between the same vertices; the seams between patches stay."""
     import meshoptimizer
 
-    patch = _colour_patches(shell)
-    split, corners = np.unique(
-        shell.faces.astype(np.int64) * (patch.max() + 1) + patch[:, None], return_inverse=True
-    )
-    source = split // (patch.max() + 1)
+    patches = int(patch.max()) + 1
+    split, corners = np.unique(shell.faces.astype(np.int64) * patches + patch[:, None], return_inverse=True)
+    source = split // patches
     indices = np.ascontiguousarray(corners.reshape(-1), np.uint32)
-    points = np.ascontiguousarray(shell.vertices[source], np.float32)
     kept = np.empty(indices.size, np.uint32)
-    for slack in SIMPLIFY_SLACK:
-        target = min(len(shell.faces), int(slack * target_faces))
-        count = meshoptimizer.simplify(kept, indices, points, target_index_count=3 * target, target_error=1.0)
-        fewer = source[kept[:count]].reshape(-1, 3).astype(np.int32)
-        if not is_closed(fewer):
-            fewer = cut_off_flaps(fewer)
-        if len(fewer) and is_closed(fewer):
-            used = np.unique(fewer)
-            vertices, faces = compact(shell.vertices, fewer)
-            return Shell(vertices=vertices, faces=faces, colours=shell.colours[used])
-    return shell
+    count = meshoptimizer.simplify(
+        kept,
+        indices,
+        np.ascontiguousarray(shell.vertices[source], np.float32),
+        target_index_count=3 * target_faces,
+        target_error=1.0,
+    )
+    fewer = np.asarray(source[kept[:count]].reshape(-1, 3), np.int32)
+    return fewer if is_closed(fewer) else cut_off_flaps(fewer)
 
 
 def _colour_patches(shell: Shell) -> npt.NDArray[np.int64]:
@@ -140,18 +151,3 @@ def _colour_patches(shell: Shell) -> npt.NDArray[np.int64]:
     corners = number.reshape(-1)[shell.faces].astype(np.int64)
     plain = (corners[:, 0] == corners[:, 1]) & (corners[:, 0] == corners[:, 2])
     return np.where(plain, corners[:, 0] + 1, 0)
-
-
-def vertex_normals(vertices: Floats, faces: Triangles) -> Floats:
-    """(n,3) unit normals, each the area-weighted mean of its faces' normals."""
-    corners = vertices[faces].astype(np.float64)
-    crosses = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    sums = np.stack(
-        [
-            np.bincount(faces.reshape(-1), weights=np.repeat(crosses[:, axis], 3), minlength=len(vertices))
-            for axis in range(3)
-        ],
-        axis=1,
-    )
-    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-    return np.where(lengths > 0, sums / np.maximum(lengths, 1e-30), [0.0, 1.0, 0.0]).astype(np.float32)

@@ -31,13 +31,13 @@ STRETCHES: dict[str, tuple[float, float, float]] = {
 LENGTHS: dict[str, float] = {"long": 1.5, "elongated": 1.5}
 """Factors of what is long about the thing."""
 
-Meaning = Literal["on", "under", "behind", "front", "beside", "left", "right", "with", "without", "of"]
+Meaning = Literal["on", "in", "under", "behind", "front", "beside", "left", "right", "with", "without", "of"]
 
 RELATIONS: dict[tuple[str, ...], Meaning] = {
     ("on",): "on", ("on", "top", "of"): "on", ("atop",): "on", ("upon",): "on", ("onto",): "on",
-    ("sitting", "on"): "on", ("standing", "on"): "on", ("lying", "on"): "on", ("in",): "on",
-    ("inside",): "on",
-    ("inside", "of"): "on", ("into",): "on", ("under",): "under", ("below",): "under", ("beneath",): "under",
+    ("sitting", "on"): "on", ("standing", "on"): "on", ("lying", "on"): "on", ("in",): "in",
+    ("inside",): "in",
+    ("inside", "of"): "in", ("into",): "in", ("under",): "under", ("below",): "under", ("beneath",): "under",
     ("underneath",): "under", ("behind",): "behind", ("in", "front", "of"): "front", ("before",): "front",
     ("next", "to"): "beside", ("beside",): "beside", ("near",): "beside", ("by",): "beside",
     ("alongside",): "beside", ("and",): "beside", ("plus",): "beside", ("left", "of"): "left",
@@ -59,6 +59,24 @@ SMALL_WORDS = ARTICLES | {
     "as", "at", "to", "for",
 }  # fmt: skip
 """Words that are neither understood nor missed."""
+
+CONTAINERS = frozenset(
+    {
+        "bowl",
+        "plate",
+        "mug",
+        "cup",
+        "glass",
+        "vase",
+        "pot",
+        "frying pan",
+        "bed",
+        "armchair",
+        "sofa",
+        "sailboat",
+    }
+)
+"""What things can be "in": they are let down into it from above. Nothing else has a room inside here."""
 
 CARRIERS = frozenset({"table", "round table", "desk", "plate", "bowl", "bench", "stool", "bed", "frying pan"})
 """What a thing "with" another thing carries on it, instead of standing beside it."""
