@@ -103,6 +103,11 @@ ERRORS: Mapping[str, tuple[type[Pipeline3dError], str, str | None]] = {
         "The model does not fit on the device.",
         "Use a worker whose device has more memory.",
     ),
+    "device_missing": (
+        ModelNotReady,
+        "The device is not here.",
+        "A GPU is seen through its driver and the Python package nvidia-ml-py.",
+    ),
     "device_busy": (TransientFailure, "The device was busy for too long.", "Add a worker."),
     "canceled": (LeaseLost, "The run was canceled.", None),
 }

@@ -179,9 +179,10 @@ class WrapperModel:
         self.model.free()
 
     def close(self) -> None:
-        """End it with all that it started."""
+        """End it with all that it started. Its log goes too: a run reads it while it has the model."""
         if self._wrapper is not None:
             self._wrapper.close()
+            self._log_path.unlink(missing_ok=True)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
