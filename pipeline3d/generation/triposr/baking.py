@@ -28,13 +28,16 @@ from pipeline3d.generation.triposr.meshes import (
     vertex_normals,
 )
 from pipeline3d.generation.triposr.scene import SceneCode
+from pipeline3d.generation.triposr.threads import chunk_workers
 
 LEAST_SIDE, MOST_SIDE = 64, 4096
 LEAST_FACES, MOST_FACES = 100, 100_000
 SPARE_FACES = 1.25
-"""So much more than asked for is accepted before the cruder simplification is taken."""
+"""So much more than asked for is accepted before pieces are left out."""
 CHART_GAP_PX = 2
 """Between charts, so that bilinear filtering at a seam sees pushed colours and not the neighbour's."""
+MOST_CANDIDATES = 1_000_000
+"""Texels looked at together: about 100 bytes are held for each."""
 EDGE_SLACK = 1e-6
 """Barycentric; a texel exactly on an edge belongs to both faces."""
 
@@ -52,22 +55,22 @@ def bake(
     if not LEAST_FACES <= max_faces <= MOST_FACES:
         raise ValueError(f"max_faces {max_faces} is outside {LEAST_FACES} to {MOST_FACES}")
     try:
-        with torch.inference_mode():
-            return _bake(scene, mesh, texture_resolution, max_faces)
+        with torch.inference_mode(), chunk_workers() as workers:
+            return _bake(Field(scene, workers), scene, mesh, texture_resolution, max_faces)
     except (MemoryError, RuntimeError) as failure:
         if is_out_of_memory(failure):
             raise out_of_memory(failure, torch.device("cpu"), "baking the texture") from failure
         raise
 
 
-def _bake(scene: SceneCode, mesh: ExtractedMesh, side: int, max_faces: int) -> BakedMesh:
+def _bake(field: Field, scene: SceneCode, mesh: ExtractedMesh, side: int, max_faces: int) -> BakedMesh:
     vertices, faces = simplify(mesh.vertices, mesh.faces, max_faces)
     normals = vertex_normals(vertices, faces)
     source, split, uvs = unwrap(vertices, faces, normals, side)
     corners = vertices[faces]
     face, weights, texels = raster(uvs[split] * side, side)
     places = np.einsum("kc,kcd->kd", weights, corners[face])
-    colours = Field(scene).colours_at(turn_back(places) / np.float32(scene.radius))
+    colours = field.colours_at(turn_back(places) / np.float32(scene.radius))
     painted, covered = np.zeros((side, side, 3), np.float32), np.zeros((side, side), np.float32)
     painted.reshape(-1, 3)[texels] = 255 * colours
     covered.reshape(-1)[texels] = 1
@@ -86,7 +89,7 @@ def _bake(scene: SceneCode, mesh: ExtractedMesh, side: int, max_faces: int) -> B
 def simplify(vertices: Points, faces: Triangles, max_faces: int) -> tuple[Points, Triangles]:
     """Collapse edges (quadric error, Garland and Heckbert 1997) to about `max_faces`.
 
-    A surface in many crumbs cannot shrink that way: then crumbs melt together (vertex clustering).
+    A surface in many crumbs cannot shrink that way: then the smallest are left out.
     """
     if len(faces) <= max_faces:
         return vertices, faces
@@ -94,11 +97,10 @@ def simplify(vertices: Points, faces: Triangles, max_faces: int) -> tuple[Points
     points = np.ascontiguousarray(vertices, np.float32)
     indices = np.ascontiguousarray(faces, np.uint32).reshape(-1)
     kept = np.empty(indices.size, np.uint32)
-    wanted = {"target_index_count": 3 * max_faces, "target_error": 1.0}
-    count = meshoptimizer.simplify(kept, indices, points, **wanted)
-    if count > SPARE_FACES * 3 * max_faces:
-        count = meshoptimizer.simplify_sloppy(kept, indices, points, **wanted)
+    count = meshoptimizer.simplify(kept, indices, points, target_index_count=3 * max_faces, target_error=1.0)
     fewer = cut_off_flaps(kept[:count].reshape(-1, 3).astype(np.int32))
+    if len(fewer) > SPARE_FACES * max_faces:
+        fewer = keep_largest_pieces(fewer, len(points), max_faces)
     if not len(fewer):
         raise BrokenModelOutput(
             "The surface is too small to be simplified.",
@@ -106,6 +108,22 @@ def simplify(vertices: Points, faces: Triangles, max_faces: int) -> tuple[Points
             hint="Ask for colours at the vertices instead of a texture.",
         )
     return compact(points, fewer)
+
+
+def keep_largest_pieces(faces: Triangles, points: int, max_faces: int) -> Triangles:
+    """The faces of the largest connected pieces that together have at most `max_faces`; at least one piece."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = faces[:, :2].reshape(-1), faces[:, 1:].reshape(-1)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(points, points))
+    _, piece = connected_components(links, directed=False)
+    piece_of_face = piece[faces[:, 0]]
+    sizes = np.bincount(piece_of_face)
+    order = np.argsort(-sizes, kind="stable")
+    fits = np.cumsum(sizes[order]) <= max_faces
+    fits[0] = True
+    return np.asarray(faces[np.isin(piece_of_face, order[fits])], np.int32)
 
 
 def unwrap(
@@ -131,9 +149,23 @@ def raster(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Face (k), barycentric weights (k,3) and flat index (k) of the texels whose centres faces cover.
 
-    corners (m,3,2) in pixels. All faces are walked together, a row of one face at a time: its span of texels
-    is cut out by its three edges.
+    corners (m,3,2) in pixels. Many faces are walked together: the texels of their bounding boxes are looked
+    at, and those outside of an edge are dropped.
     """
+    boxes = np.ceil(corners.max(axis=1) - corners.min(axis=1) + 1).prod(axis=1)
+    block = (np.cumsum(boxes) // MOST_CANDIDATES).astype(np.int64)
+    ends = np.flatnonzero(np.diff(block, append=block[-1:] + 1)) + 1
+    found = []
+    for begin, end in zip([0, *ends[:-1]], ends, strict=True):
+        face, weights, texels = _raster_block(corners[begin:end], side)
+        found.append((face + begin, weights, texels))
+    faces, all_weights, all_texels = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return faces, all_weights, all_texels
+
+
+def _raster_block(
+    corners: npt.NDArray[np.float32], side: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     low = np.clip(np.ceil(corners.min(axis=1) - 0.5), 0, side).astype(np.int64)
     high = np.clip(np.floor(corners.max(axis=1) - 0.5) + 1, 0, side).astype(np.int64)
     face, row = _expand(low[:, 1], high[:, 1])

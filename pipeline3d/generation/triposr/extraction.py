@@ -22,6 +22,7 @@ from pipeline3d.generation.triposr.meshes import (
     vertex_normals,
 )
 from pipeline3d.generation.triposr.scene import SceneCode, level_of_raw
+from pipeline3d.generation.triposr.threads import chunk_workers
 
 LEAST_RESOLUTION, MOST_RESOLUTION = 16, 768
 """Samples per side; 768 takes about 2 GB."""
@@ -60,8 +61,8 @@ def extract(
         start //= 2
     tell = report or (lambda fraction: None)
     try:
-        with torch.inference_mode():
-            return _extract(scene, resolution, start, smooth, tell)
+        with torch.inference_mode(), chunk_workers() as workers:
+            return _extract(Field(scene, workers), scene, resolution, start, smooth, tell)
     except (MemoryError, RuntimeError) as failure:
         if is_out_of_memory(failure):
             raise out_of_memory(failure, torch.device("cpu"), "extracting the surface") from failure
@@ -69,9 +70,13 @@ def extract(
 
 
 def _extract(
-    scene: SceneCode, resolution: int, start: int, smooth: bool, report: Callable[[float], None]
+    field: Field,
+    scene: SceneCode,
+    resolution: int,
+    start: int,
+    smooth: bool,
+    report: Callable[[float], None],
 ) -> ExtractedMesh:
-    field = Field(scene)
     level = level_of_raw(scene)
     sampled = sample_lattice(
         field, resolution, level, start=start, report=lambda part: report(SHARE_OF_SAMPLING * part)

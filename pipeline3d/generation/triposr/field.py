@@ -17,9 +17,8 @@ from torch.nn import functional
 
 from pipeline3d.generation.triposr.config import PLANES
 from pipeline3d.generation.triposr.scene import SceneCode
+from pipeline3d.generation.triposr.threads import ChunkWorkers
 
-CHUNK = 8192
-"""Points at a time: 8192 x 64 floats are 2 MB, which stay in a core's second cache."""
 AXES = ((0, 1), (0, 2), (1, 2))
 """The two coordinates that look up each plane: the first runs along its last axis."""
 
@@ -39,7 +38,8 @@ class LatticeTables:
 class Field:
     """Evaluates one scene on the CPU."""
 
-    def __init__(self, scene: SceneCode) -> None:
+    def __init__(self, scene: SceneCode, workers: ChunkWorkers) -> None:
+        self._workers = workers
         planes = torch.from_numpy(scene.planes)
         layers = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in scene.decoder]
         first, self._first_bias = layers[0]
@@ -64,15 +64,17 @@ class Field:
         """Raw density (n) at lattice indices x, y, z (n) int64."""
         side = lattice.resolution
         by_xy, by_xz, by_yz = lattice.tables
+        weight, bias = self._density
         raw = torch.empty(len(x))
-        for begin in range(0, len(x), CHUNK):
-            part = slice(begin, begin + CHUNK)
+
+        def evaluate(part: slice) -> None:
             i, j, k = x[part], y[part], z[part]
             hidden = by_xy.index_select(0, i * side + j)
             hidden += by_xz.index_select(0, i * side + k)
             hidden += by_yz.index_select(0, j * side + k)
-            weight, bias = self._density
             raw[part] = torch.addmm(bias, self._run_hidden(hidden), weight)[:, 0]
+
+        self._workers.run(len(x), evaluate)
         return raw
 
     def colours_at(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -80,11 +82,13 @@ class Field:
         where = torch.from_numpy(np.ascontiguousarray(points, np.float32))
         colours = torch.empty(len(where), 3)
         weight, bias = self._colour
-        for begin in range(0, len(where), CHUNK):
-            part = slice(begin, begin + CHUNK)
+
+        def evaluate(part: slice) -> None:
             hidden = self._sample_points(where[part])
-            colours[part] = torch.addmm(bias, self._run_hidden(hidden), weight)
-        result: npt.NDArray[np.float32] = torch.sigmoid_(colours).numpy()
+            colours[part] = torch.sigmoid(torch.addmm(bias, self._run_hidden(hidden), weight))
+
+        self._workers.run(len(where), evaluate)
+        result: npt.NDArray[np.float32] = colours.numpy()
         return result
 
     def _sample_points(self, points: Tensor) -> Tensor:

@@ -127,7 +127,8 @@ class _Sampler:
         corners = self._flatten((cells[:, None] + CORNERS).reshape(-1, 3)).view(-1, 8)
         above = (self.raw.view(-1)[corners] > self._level).sum(dim=1)
         guessed = ~self.known.view(-1)[corners].all(dim=1)
-        return cells[guessed & (above > 0) & (above < 8)]
+        doubtful: Tensor = cells[guessed & (above > 0) & (above < 8)]
+        return doubtful
 
     def _flatten(self, index: Tensor) -> Tensor:
         side = self.raw.shape[0]

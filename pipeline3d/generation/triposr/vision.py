@@ -154,5 +154,5 @@ class _Dense(nn.Module):
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Scaled dot-product attention of (b,n,c) on (b,m,c), in `heads` equal parts of c."""
-    split = [part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in (query, key, value)]
-    return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    q, k, v = (part.reshape(*part.shape[:2], heads, -1).transpose(1, 2) for part in (query, key, value))
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)

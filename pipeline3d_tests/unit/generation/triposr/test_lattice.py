@@ -19,6 +19,7 @@ from pipeline3d.generation.triposr.lattice import (
     touch_along,
 )
 from pipeline3d.generation.triposr.scene import level_of_raw
+from pipeline3d.generation.triposr.threads import chunk_workers
 from pipeline3d_tests.tiny_triposr import MARKED_BODY, TINY, Ellipsoid, build_scene
 
 WIDE = replace(TINY, plane_size=32)
@@ -31,9 +32,10 @@ ROD = (
 
 
 def sample(scene, resolution: int, start: int):
-    return sample_lattice(
-        Field(scene), resolution, level_of_raw(scene), start=start, report=lambda fraction: None
-    )
+    level = level_of_raw(scene)
+    with chunk_workers() as workers:
+        field = Field(scene, workers)
+        return sample_lattice(field, resolution, level, start=start, report=lambda fraction: None)
 
 
 @pytest.mark.parametrize("start", [2, 4, 8, 16])
