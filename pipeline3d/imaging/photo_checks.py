@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline3d.errors import UnusableInput
+from pipeline3d.imaging.framing import find_bounds
 from pipeline3d.imaging.matting import Matte
 from pipeline3d.imaging.photo_measures import PhotoMeasures, measure_photo
 from pipeline3d.imaging.picture import Picture
@@ -46,7 +47,7 @@ class _Check:
 
     `measure` names a field of `PhotoMeasures`. A value is perfect at `good`, a warning from `warning` on
     and an error from `error` on (None: never), in whichever direction those three run. `weight` is the share
-    of the score that is lost at the worst.
+    of the score that is lost at the worst; how much each fault weighs is a judgement, not a measurement.
     """
 
     code: str
@@ -171,6 +172,8 @@ def judge_photo(
     """
     if refusal is None and (picture is None or matte is None):
         raise ValueError("a photo without a picture or a matte has a refusal that says why")
+    if refusal is None and matte is not None:
+        refusal = _see_nothing(matte)
     findings = [] if refusal is None else [_from_refusal(refusal)]
     score = 0.0
     if picture is not None:
@@ -238,6 +241,15 @@ def explain_choice(verdicts: Sequence[PhotoVerdict], index: int) -> str:
     return f"{reason}; {behind}." + remark
 
 
+def _see_nothing(matte: Matte) -> UnusableInput | None:
+    """Why a matte shows no object, or None where it shows one."""
+    try:
+        find_bounds(matte.alpha)
+    except UnusableInput as refusal:
+        return refusal
+    return None
+
+
 def _from_refusal(refusal: UnusableInput) -> Finding:
     confidence, needed = refusal.details.get("confidence"), refusal.details.get("needed")
     return Finding(
@@ -275,13 +287,17 @@ def _reaches(check: _Check, value: float, limit: float) -> bool:
 
 
 def _score(measures: PhotoMeasures) -> float:
-    """The product of what each check leaves: all at `good`, `1 - weight` at thrice the way to `warning`."""
+    """The product of what every check leaves: 1 at `good`, `1 - weight` where it is at its worst.
+
+    That is at `error`, or for a check without it at three times the way from `good` to `warning`.
+    """
     score = 1.0
     for check in CHECKS:
         value: float | None = getattr(measures, check.measure)
         if value is not None:
-            steps = (value - check.good) / (check.warning - check.good)
-            score *= 1 - check.weight * float(np.clip(steps / 3, 0, 1))
+            worst = check.good + 3 * (check.warning - check.good) if check.error is None else check.error
+            share = (value - check.good) / (worst - check.good)
+            score *= 1 - check.weight * float(np.clip(share, 0, 1))
     return score
 
 

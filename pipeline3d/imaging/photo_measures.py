@@ -22,7 +22,8 @@ Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 SHARPNESS_SIDE = 512
-"""Longer side of the object at which its blur is measured; a smaller object is measured as it is."""
+"""Longer side of the object at which its blur is measured. A smaller object is measured as it is, or it would
+be called blurred for having few pixels; so its blur is judged more mildly, by its own pixels."""
 
 SMOOTHING_PX = 1.0
 """Blur that is added before slopes are taken, so that noise is none, and taken off the result again."""
@@ -59,17 +60,18 @@ class PhotoMeasures:
     """The numbers of one photo. None where there is no matte to measure by, or nothing to measure at.
 
     `shorter_side_px` and `object_px` (the longer side of the object) count the pixels of the file,
-    `object_share` is the longest side's share of the photo's own in that direction. `blur_px` is the
-    standard deviation of the blur across edges, with the object 512 pixels long. `brightest` is L* (0
-    to 100), `burnt_out` a share of the object, `background_edges` a share of the background, `cut_off`
-    a share of the object's outline, `second_object` the area of the second part over the largest.
+    `object_share` is the object's larger share of the photo's width or height. `blur_px` is the standard
+    deviation of the blur across edges, with a larger object shrunk to 512 pixels. `brightest` is L* from
+    0 to 100, and None for a cut-out: nobody sees whether the product or the photo is dark. `burnt_out`
+    is a share of the object, `background_edges` of the background, `cut_off` of the object's outline, and
+    `second_object` the area of the second largest part over that of the largest.
     """
 
     shorter_side_px: float
     object_px: float | None
     object_share: float | None
     blur_px: float | None
-    brightest: float
+    brightest: float | None
     burnt_out: float | None
     background_edges: float | None
     cut_off: float | None
@@ -104,7 +106,7 @@ def measure_photo(picture: Picture, matte: Matte | None) -> PhotoMeasures:
         object_px=max(bottom - top, right - left) * file_scale,
         object_share=max((bottom - top) / mask.shape[0], (right - left) / mask.shape[1]),
         blur_px=measure_blur(picture.rgb, mask),
-        brightest=_find_brightest(lab, small_mask, with_background=has_background),
+        brightest=_find_brightest(lab, small_mask) if has_background else None,
         burnt_out=float((picture.rgb[mask] >= BURNT_OUT_LEVEL).all(axis=1).mean()),
         background_edges=measure_background(lab, small_mask) if has_background else None,
         cut_off=measure_cut_off(mask),
@@ -181,15 +183,13 @@ def _shrink_mask(mask: Mask, shape: tuple[int, ...]) -> Mask:
     return np.asarray(coverage > 0.5, bool)
 
 
-def _find_brightest(lab: Floats, mask: Mask, *, with_background: bool) -> float:
+def _find_brightest(lab: Floats, mask: Mask) -> float:
     """L* of the brightest parts of the object, or of the whole picture where those are brighter.
 
     A dark product is not a dark photo: before a light backdrop something in the photo is bright.
     """
-    parts = [lab[..., 0][mask]] if mask.any() else []
-    if with_background or not parts:
-        parts.append(lab[..., 0].ravel())
-    return max(float(np.percentile(part, BRIGHT_PERCENTILE)) for part in parts)
+    whole = float(np.percentile(lab[..., 0], BRIGHT_PERCENTILE))
+    return max(whole, float(np.percentile(lab[..., 0][mask], BRIGHT_PERCENTILE))) if mask.any() else whole
 
 
 def measure_background(lab: Floats, mask: Mask) -> float | None:
