@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.generation.inflation.atlas import encode_jpeg, push_colours_outwards
 from pipeline3d.generation.inflation.body import compact, cut_off_flaps
 from pipeline3d.generation.triposr.field import Field
@@ -47,8 +46,7 @@ def bake(
 ) -> BakedMesh:
     """The mesh with at most about `max_faces` (100 to 100,000) and a JPEG of `texture_resolution` squared.
 
-    Raises `ValueError` for a number out of range, `BrokenModelOutput` (`empty_mesh`) if simplifying leaves
-    nothing, `TransientFailure` (`out_of_memory`).
+    Raises `ValueError` for a number out of range, `TransientFailure` (`out_of_memory`).
     """
     if not LEAST_SIDE <= texture_resolution <= MOST_SIDE:
         raise ValueError(f"texture_resolution {texture_resolution} is outside {LEAST_SIDE} to {MOST_SIDE}")
@@ -99,19 +97,15 @@ def simplify(vertices: Points, faces: Triangles, max_faces: int) -> tuple[Points
     kept = np.empty(indices.size, np.uint32)
     count = meshoptimizer.simplify(kept, indices, points, target_index_count=3 * max_faces, target_error=1.0)
     fewer = cut_off_flaps(kept[:count].reshape(-1, 3).astype(np.int32))
-    if len(fewer) > SPARE_FACES * max_faces:
+    if not len(fewer):  # nothing but crumbs, and each collapsed to a flap
+        fewer = keep_largest_pieces(faces, len(points), max_faces)
+    elif len(fewer) > SPARE_FACES * max_faces:
         fewer = keep_largest_pieces(fewer, len(points), max_faces)
-    if not len(fewer):
-        raise BrokenModelOutput(
-            "The surface is too small to be simplified.",
-            code="empty_mesh",
-            hint="Ask for colours at the vertices instead of a texture.",
-        )
     return compact(points, fewer)
 
 
 def keep_largest_pieces(faces: Triangles, points: int, max_faces: int) -> Triangles:
-    """The faces of the largest connected pieces that together have at most `max_faces`; at least one piece."""
+    """Faces of the largest connected pieces, together at most `max_faces`; at least one piece."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
