@@ -1,8 +1,8 @@
 """What a warm model costs a request, and whether warm models survive what happens to them.
 
 Run `python -m benchmarks.warm`. The stand-in wrapper `fake_model` takes 3 s to load. Twenty requests go
-through it as a run does it: the device's lease, the host of the models, the protocol, the check of the output.
-The overhead is what a request takes beyond the wrapper's own account of its work. Then two models that do not
+through it as a run does it: the device's lease, the host of the models, the protocol, the output's check. The
+overhead is what a request takes beyond the wrapper's own account of its work. Then two models that do not
 fit together take turns, a resident is killed in the middle of a run, and for comparison a few requests start
 the wrapper anew each. Prints the table and writes `benchmarks/results/warm.json`.
 """

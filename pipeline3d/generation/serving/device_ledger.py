@@ -127,11 +127,16 @@ class DeviceLedger:
 
 
 def may_begin(device: str, own: DeviceHold, holds: list[DeviceHold], budget_bytes: int | None) -> bool:
-    """Whether it is this one's turn and the device has room for it. One alone on a device always has room."""
+    """Whether it is this one's turn and the device has room for it. One alone on a device always has room.
+
+    A run that has the device already has it for a second model too: it would wait for itself.
+    """
+    at_work = [hold for hold in holds if not hold.waits]
+    if own.run_id is not None and any((hold.pid, hold.run_id) == (own.pid, own.run_id) for hold in at_work):
+        return True
     waiting = [hold for hold in holds if hold.waits]
     if waiting and waiting[0].token != own.token:
         return False
-    at_work = [hold for hold in holds if not hold.waits]
     if not at_work:
         return True
     if device != CPU:

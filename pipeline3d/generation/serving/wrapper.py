@@ -129,14 +129,18 @@ class Wrapper(ABC):
     # -- shared by both
 
     def _start(self, *arguments: str, ignore_interrupt: bool = False) -> KeptProcess:
-        return KeptProcess(
-            [*self.program.command, *arguments],
-            environment=self.program.environment,
-            log=self.log,
-            limits=self.program.limits,
-            folder=self.program.folder,
-            ignore_interrupt=ignore_interrupt,
-        )
+        try:
+            return KeptProcess(
+                [*self.program.command, *arguments],
+                environment=self.program.environment,
+                log=self.log,
+                limits=self.program.limits,
+                folder=self.program.folder,
+                ignore_interrupt=ignore_interrupt,
+            )
+        except OSError as error:  # no memory, no more processes, no such folder
+            message = f"The model's program could not be started: {error}."
+            raise make_error("wrapper_died", message, hint="The worker's host may be full.") from error
 
     def _tail(self) -> str:
         return self.log.tail(self._log_mark)

@@ -70,6 +70,14 @@ def test_one_that_is_alone_has_room_whatever_it_needs(ledger):
         pass
 
 
+def test_a_run_that_has_the_device_has_it_for_a_second_model_too(ledger):
+    with ledger.hold(GPU, model="a", run_id="r1"), ledger.hold(GPU, model="b", run_id="r1", wait_s=0.0):
+        with pytest.raises(TransientFailure), ledger.hold(GPU, model="c", run_id="r2", wait_s=0.0):
+            pass
+        with pytest.raises(TransientFailure), ledger.hold(GPU, model="c", wait_s=0.0):
+            pass
+
+
 def test_whoever_came_first_is_served_first(ledger):
     served = []
 

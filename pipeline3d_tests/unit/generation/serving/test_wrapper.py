@@ -318,6 +318,15 @@ def test_an_interpreter_that_is_missing_means_that_the_model_is(start, program):
     assert "cannot start /nowhere/venv/bin/python" in raised.value.message
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_program_that_cannot_be_started_now_is_tried_again_later(
+    start, program, request_for, tmp_path, mode
+):
+    with pytest.raises(TransientFailure) as raised:
+        start(program(folder=tmp_path / "missing"), mode).run(request_for())
+    assert raised.value.code == "wrapper_died"
+
+
 ANSWERS = READY + "command = json.loads(sys.stdin.readline())\nfolder = command['request']['output_dir']\n"
 
 
