@@ -21,6 +21,7 @@ UNSIGNED_BYTE, UNSIGNED_SHORT, UNSIGNED_INT, FLOAT, TRIANGLES = 5121, 5123, 5125
 TYPE_CODES = {UNSIGNED_BYTE: "B", UNSIGNED_SHORT: "H", UNSIGNED_INT: "I", FLOAT: "f"}
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 ROUGHNESS = 0.9
+IDENTITY = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1]
 MAX_FILE_BYTES = 1 << 30
 """Larger files are no model of ours; they are refused before they are read into memory."""
 
@@ -257,36 +258,66 @@ def _place(document: dict[str, Any], content: bytearray, index: int) -> tuple[di
     return accessor, start, size
 
 
-def mend(data: bytes, turn: Callable[[array[float]], array[float]], *, srgb_colours: bool) -> bytes:
-    """A model's GLB with its positions and normals turned, and a matt material where it has none.
+def mend(data: bytes, turn: Callable[[array[float]], array[float]] | None, *, srgb_colours: bool) -> bytes:
+    """A model's GLB with one plain node, its vertices turned, and a matt material where it has none.
 
-    `turn` maps a flat xyz array to another. With `srgb_colours` vertex colours are made linear.
+    `turn` maps a flat xyz array to another; with `srgb_colours` vertex colours become linear. Raises Failure.
     """
     document, content = unpack(data)
-    turned: set[int] = set()
+    try:
+        _mend(document, content, turn, srgb_colours)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise _broken(f"its description does not fit its content ({type(error).__name__})") from error
+    return pack(document, content)
+
+
+def _mend(
+    document: dict[str, Any],
+    content: bytearray,
+    turn: Callable[[array[float]], array[float]] | None,
+    srgb_colours: bool,
+) -> None:
+    done: set[int] = set()
     for primitive in primitives(document):
         attributes = primitive["attributes"]
         for name in ("POSITION", "NORMAL"):
-            if name in attributes and attributes[name] not in turned:
-                turned.add(attributes[name])
-                accessor, start, size = _place(document, content, attributes[name])
-                values = turn(read_array(document, content, attributes[name]))
-                content[start : start + size] = little_endian(values)
-                if name == "POSITION" and len(values):
-                    accessor.update(bounds(values))
-        if srgb_colours and "COLOR_0" in attributes and attributes["COLOR_0"] not in turned:
-            turned.add(attributes["COLOR_0"])
+            if turn is not None and name in attributes and attributes[name] not in done:
+                done.add(attributes[name])
+                _turn(document, content, attributes[name], turn)
+        if srgb_colours and "COLOR_0" in attributes and attributes["COLOR_0"] not in done:
+            done.add(attributes["COLOR_0"])
             _make_linear(document, content, attributes["COLOR_0"])
         if "material" not in primitive:
             materials = document.setdefault("materials", [])
             materials.append({"pbrMetallicRoughness": plain_material()})
             primitive["material"] = len(materials) - 1
     for material in document.get("materials", []):
-        rough = material.setdefault("pbrMetallicRoughness", {})
-        if "metallicRoughnessTexture" not in rough:
-            rough.setdefault("metallicFactor", 0.0)
-            rough.setdefault("roughnessFactor", ROUGHNESS)
-    return pack(document, content)
+        values = material.setdefault("pbrMetallicRoughness", {})
+        if "metallicRoughnessTexture" not in values:
+            values.setdefault("metallicFactor", 0.0)
+            values.setdefault("roughnessFactor", ROUGHNESS)
+    _flatten(document)
+
+
+def _turn(
+    document: dict[str, Any], content: bytearray, index: int, turn: Callable[[array[float]], array[float]]
+) -> None:
+    accessor, start, size = _place(document, content, index)
+    values = turn(read_array(document, content, index))
+    content[start : start + size] = little_endian(values)
+    if "min" in accessor and len(values):
+        accessor.update(bounds(values))
+
+
+def _flatten(document: dict[str, Any]) -> None:
+    """One node for one mesh: older trimesh puts it below a `world` node, which says nothing."""
+    nodes = document.get("nodes", [])
+    holders = [node for node in nodes if "mesh" in node]
+    moved = {"translation", "rotation", "scale", "skin"}
+    plain = all(node.get("matrix", IDENTITY) == IDENTITY and not moved & set(node) for node in nodes)
+    if plain and len(holders) == 1:
+        document["nodes"] = [{key: holders[0][key] for key in ("mesh", "name") if key in holders[0]}]
+        document["scenes"], document["scene"] = [{"nodes": [0]}], 0
 
 
 def _make_linear(document: dict[str, Any], content: bytearray, index: int) -> None:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from typing import Any
 
-from harness import Model, Report
+from contract import Model, Report
 from protocol import EventWriter, Request
 from symptoms import failure_of
 

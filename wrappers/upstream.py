@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Iterable
 
-import harness
+import runs
 from protocol import Canceled, Failure
 from symptoms import recognise
 
@@ -249,4 +249,4 @@ def _end_all() -> None:
         _end(program)
 
 
-harness.at_hard_exit.append(_end_all)
+runs.at_hard_exit.append(_end_all)

@@ -63,7 +63,8 @@ def cube(
         "asset": {"version": "2.0"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
+        # below a `world` node, as the trimesh that upstream pins writes it
+        "nodes": [{"name": "world", "children": [1]}, {"name": "geometry_0", "mesh": 0}],
         "meshes": [{"primitives": [primitive]}],
         "bufferViews": views,
         "accessors": accessors,

@@ -24,7 +24,8 @@ import trials  # noqa: E402
 import glb  # noqa: E402
 import predecessor  # noqa: E402
 import upstream  # noqa: E402
-from harness import Model, Readiness, Report, main  # noqa: E402
+from contract import Model, Readiness, Report  # noqa: E402
+from harness import main  # noqa: E402
 from protocol import Failure, Output, Parameters, Request, Result  # noqa: E402
 
 sys.path.remove(_WRAPPERS)

@@ -21,7 +21,8 @@ _WRAPPERS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, _WRAPPERS)
 import glb  # noqa: E402
 import protocol  # noqa: E402
-from harness import Model, Report, main  # noqa: E402
+from contract import Model, Report  # noqa: E402
+from harness import main  # noqa: E402
 from protocol import Canceled, Failure, Output, Parameters, Request, Result  # noqa: E402
 
 sys.path.remove(_WRAPPERS)

@@ -22,7 +22,8 @@ import devices  # noqa: E402
 import glb  # noqa: E402
 import predecessor  # noqa: E402
 import upstream  # noqa: E402
-from harness import Model, Readiness, Report, main  # noqa: E402
+from contract import Model, Readiness, Report  # noqa: E402
+from harness import main  # noqa: E402
 from protocol import Canceled, Failure, Output, Parameters, Request, Result  # noqa: E402
 
 sys.path.remove(_WRAPPERS)
@@ -247,12 +248,21 @@ def _collect(scratch: str, request: Request) -> tuple[tuple[Output, ...], dict[s
         counts = glb.check_file(made)
         suffix = "" if index == 0 else f"_{index}"
         facts.update({f"{name}{suffix}": value for name, value in counts.items()})
+        _flatten(made)
         for source, kind in (("mesh.glb", "model/gltf-binary"), ("input.png", "image/png")):
             path = os.path.join(scratch, str(index), source)
             if os.path.isfile(path):
                 stem, extension = os.path.splitext(source)
                 outputs.append(_moved(path, request.output_dir, f"{stem}{suffix}{extension}", kind))
     return tuple(outputs), facts
+
+
+def _flatten(path: str) -> None:
+    """The mesh as the file's one node; upstream's orientation, material and textures are right."""
+    with open(path, "rb") as file:
+        content = glb.mend(file.read(), None, srgb_colours=False)
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def _moved(path: str, folder: str, name: str, content_type: str) -> Output:
