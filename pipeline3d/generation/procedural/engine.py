@@ -34,7 +34,7 @@ Quality = Literal["fast", "balanced", "quality"]
 
 MOST_STRETCH = 0.08
 """A seed other than 0 changes width, height and depth by up to this share each."""
-MOST_SHADE = 0.1
+LEAST_SHADE, MOST_SHADE = 0.03, 0.12
 """... and moves the main and accent colours by up to this share towards black or white."""
 SIZE_EXPONENT = 0.45
 """Things in one scene differ by this power of their real sizes' ratio."""
@@ -81,7 +81,7 @@ class Sculpture:
 def sculpt(prompt: str, *, quality: Quality = "balanced", seed: int = 0) -> Sculpture:
     """The model of a prompt.
 
-    Seed 0 is the plain design; any other one varies proportions by up to 8 % and shades by up to 10 %, so
+    Seed 0 is the plain design; any other one varies proportions by up to 8 % and shades by up to 12 %, so
     that candidates differ. Raises `UnusableInput` (`missing_prompt`, `prompt_unreadable`) for a prompt that
     cannot be worked with, `InvalidParameters` for arguments of another type or an unknown quality.
     """
@@ -127,7 +127,7 @@ class Variation:
 
     def tint(self, colour: Colour) -> Colour:
         """The colour, a little lighter or darker."""
-        amount = float(MOST_SHADE * self.random.uniform(-1, 1))
+        amount = float(self.random.uniform(LEAST_SHADE, MOST_SHADE) * self.random.choice([-1, 1]))
         return colour if self.is_plain else shade(colour, amount)
 
 

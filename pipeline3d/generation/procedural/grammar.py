@@ -158,6 +158,8 @@ class Reader:
             text = self.words[place].text
             if text == "and" and self.pending and attribute_follows:
                 return 1
+            if text == "of" and self.pending and self.number_at(self.pending[-1]):
+                return 1  # "a pair of cats"
             if (
                 length == 1
                 and text in ATTRIBUTIVE
@@ -217,7 +219,7 @@ class Reader:
         if meaning == "without" or len(self.subjects) == MOST_THINGS:
             if meaning != "without":
                 self.notes.append(f"Only the first {MOST_THINGS} things were made.")
-            self.miss([*places, *self.pending])
+            self.miss([*places, *self.pending, *(self.relation[1] if self.relation else [])])
             self.forget_phrase()
             return length
         template = TEMPLATES[name]

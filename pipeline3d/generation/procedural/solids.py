@@ -126,7 +126,7 @@ def blend(width: float, *solids: Solid) -> Solid:
         return reduce(smooth_minimum, (solid.distance(x, y, z) for solid in solids))
 
     low, high = _hull(solids)
-    bulge = width / 4  # the most by which a fillet swells outwards
+    bulge = (len(solids) - 1) * width / 4  # the most by which fillets swell outwards
     return Solid(_plus(low, (-bulge,) * 3), _plus(high, (bulge,) * 3), distance)
 
 

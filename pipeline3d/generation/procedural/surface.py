@@ -25,6 +25,8 @@ SIMPLIFY_SLACK = (1.0, 0.9, 1.2, 1.6, 2.4)
 """Multiples of the wanted number of faces, tried until the result is closed."""
 FINEST_RATIO = 1.7
 """How much finer a flat or long object is sampled than a cube, at most."""
+LEAST_CELLS = 3.0
+"""Pieces of less volume, in cells, are slivers of something too thin for the lattice."""
 LATTICE_SHIFTS = (0.37, 0.61, 0.13, 0.83)
 """Offsets of the lattice, in cells, tried one after the other until the surface is closed."""
 
@@ -55,6 +57,7 @@ def mesh_parts(parts: Sequence[Part], palette: Mapping[str, Colour], points: int
         axes = [(start[i] + cell * np.arange(counts[i])).astype(np.float32) for i in range(3)]
         corners, faces = find_level(-sample(bodies, axes, cell))
         if len(faces) and is_closed(faces):
+            corners, faces = drop_voids_and_slivers(corners, faces)
             vertices = (corners * np.float32(cell) + start).astype(np.float32)
             return Shell(vertices=vertices, faces=faces, colours=colour_vertices(parts, vertices, palette))
     raise BrokenModelOutput("The surface of a procedural model is not closed.", code="open_surface")
@@ -78,6 +81,24 @@ def sample(parts: Sequence[Part], axes: Sequence[Floats], cell: float) -> Floats
     near = np.abs(field) < LEAST_DISTANCE
     field[near] = np.copysign(np.float32(LEAST_DISTANCE), field[near])
     return field
+
+
+def drop_voids_and_slivers(corners: Floats, faces: Triangles) -> tuple[Floats, Triangles]:
+    """Without the walls of sealed hollows, that nobody sees, and without pieces smaller than a few cells.
+
+    A hollow below the coffee in a mug is one: what stays is solid. The lattice's unit is one cell.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows, columns = faces[:, :2].reshape(-1), faces[:, 1:].reshape(-1)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(corners), len(corners)))
+    count, piece = connected_components(links, directed=False)
+    if count == 1:
+        return corners, faces
+    a, b, c = (corners[faces[:, i]].astype(np.float64) for i in range(3))
+    volumes = np.bincount(piece[faces[:, 0]], np.einsum("ij,ij->i", a, np.cross(b, c)) / 6, minlength=count)
+    return compact(corners, faces[volumes[piece[faces[:, 0]]] > LEAST_CELLS])
 
 
 def colour_vertices(
