@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline3d.errors import InvalidParameters, ModelNotReady, UnusableInput
+from pipeline3d.errors import InvalidParameters, ModelNotReady, TransientFailure, UnusableInput
 from pipeline3d.imaging.background_models import (
     AUTO_ORDER,
     check_model,
@@ -260,6 +260,29 @@ def test_a_damaged_file_or_another_model_is_refused_as_invalid_weights(tmp_path,
         assert refusal_of(lambda: check_model("u2net", tmp_path)).code == "weights_invalid"
     else:
         check_model("u2net", tmp_path)
+
+
+@needs_rembg
+@pytest.mark.parametrize("when", ["loading", "running"])
+def test_too_little_memory_may_be_tried_again(tmp_path, monkeypatch, when):
+    onnxruntime = importlib.import_module("onnxruntime")
+
+    class Cramped(onnxruntime.InferenceSession):
+        def __init__(self, *arguments, **options):
+            if when == "loading":
+                raise MemoryError
+            super().__init__(*arguments, **options)
+
+        def run(self, *_arguments, **_options):
+            raise MemoryError
+
+    write_standin(tmp_path, "u2net")
+    with monkeypatch.context() as patched:
+        patched.setattr(onnxruntime, "InferenceSession", Cramped)
+        with pytest.raises(TransientFailure) as failure:
+            remove_background(photo(), model="u2net", directory=tmp_path)
+    assert failure.value.code == "out_of_memory"
+    assert failure.value.details == {"model": "u2net"}
 
 
 @needs_rembg

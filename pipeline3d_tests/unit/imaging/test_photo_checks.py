@@ -20,7 +20,6 @@ from pipeline3d.imaging.photo_checks import (
     judge_photo,
 )
 from pipeline3d_tests.pictures import (
-    BACKDROPS,
     OBJECTS,
     Drawing,
     cut_out_drawing,
@@ -73,7 +72,7 @@ def severities(verdict: PhotoVerdict) -> dict[str, str]:
     return {finding.code: finding.severity for finding in verdict.findings}
 
 
-@pytest.mark.parametrize("backdrop", BACKDROPS)
+@pytest.mark.parametrize("backdrop", ["noisy", "shadowed"])
 @pytest.mark.parametrize("subject", OBJECTS)
 def test_nothing_is_found_against_a_good_photo(subject, backdrop):
     picture = decode_picture(encode(draw(subject, backdrop, size=768).rgb, "JPEG", quality=90))
