@@ -28,7 +28,7 @@ def render_json(leases: Sequence[DeviceLease]) -> str:
 def print_tables(leases: Sequence[DeviceLease], console: Console) -> None:
     """The devices with who works on them, and the models that are in memory."""
     console.print(
-        Group(_devices(leases), "", _models(leases))
+        Group(build_device_table(leases), "", _models(leases))
         if leases
         else "No process keeps a model or works on a device."
     )
@@ -44,7 +44,8 @@ def describe_bytes(size: int | None) -> str:
     return f"{value:.1f} {_UNITS[unit]}" if unit > 1 else f"{value:.0f} {_UNITS[unit]}"
 
 
-def _devices(leases: Sequence[DeviceLease]) -> Table:
+def build_device_table(leases: Sequence[DeviceLease]) -> Table:
+    """The devices: who works there and for how long, and what models hold of their memory."""
     table = Table(title="Devices", title_justify="left")
     for name in ("host", "device", "worker", "process", "at work", "run"):
         table.add_column(name)

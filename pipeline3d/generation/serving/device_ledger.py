@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -32,11 +33,14 @@ logger = logging.getLogger("pipeline3d.models")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceHold:
-    """One run's hold on a device, or its wait for one (`waits`). `since` in seconds since 1970."""
+    """One run's hold on a device, or its wait for one (`waits`). `since` in seconds since 1970.
+
+    `process` tells the process from another one that has its pid later.
+    """
 
     token: str
     pid: int
-    process_started: float
+    process: str
     model: str
     run_id: str | None = None
     reserved_bytes: int = 0
@@ -70,7 +74,7 @@ class DeviceLedger:
         own = DeviceHold(
             token=uuid.uuid4().hex,
             pid=os.getpid(),
-            process_started=psutil.Process().create_time(),
+            process=identify_process(os.getpid()),
             model=model,
             run_id=run_id,
             reserved_bytes=reserved_bytes,
@@ -148,11 +152,20 @@ def may_begin(device: str, own: DeviceHold, holds: list[DeviceHold], budget_byte
 def _lives(hold: DeviceHold) -> bool:
     """Whether the very process that wrote it still runs: its pid may be another's by now."""
     try:
-        process = psutil.Process(hold.pid)
-        dead = process.status() == psutil.STATUS_ZOMBIE
-        return not dead and abs(process.create_time() - hold.process_started) < 1.0
-    except psutil.NoSuchProcess:
+        dead = psutil.Process(hold.pid).status() == psutil.STATUS_ZOMBIE
+        return not dead and identify_process(hold.pid) == hold.process
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return False
+
+
+def identify_process(pid: int) -> str:
+    """When it was started, in ticks since this boot: a clock that is set does not change that."""
+    if not sys.platform.startswith("linux"):
+        return str(round(psutil.Process(pid).create_time()))
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    # pid (name, which may hold anything) state parent ... the 22nd field
+    started = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+    return f"{boot}:{started}"
 
 
 def _write(path: Path, text: str) -> None:

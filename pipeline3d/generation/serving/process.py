@@ -27,7 +27,7 @@ from pipeline3d.generation.serving.capped_log import CappedLog
 KEEPER = Path(__file__).with_name("keeper.py")
 LONGEST_LINE = 1024 * 1024
 """Bytes of one line of standard output; the protocol allows no more."""
-LINES_AHEAD = 256
+LINES_AHEAD = 64
 """Lines that may wait to be read: whoever writes faster has to wait."""
 CHUNK = 64 * 1024
 LADDER: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGINT, 1.5), (signal.SIGTERM, 1.5))
@@ -184,12 +184,14 @@ class KeptProcess:
             with suppress(OSError):
                 if self._process.stdin is not None:
                     self._process.stdin.close()
-            for number, patience_s in ladder:
-                if self._process.poll() is not None:
-                    break
-                _signal(self.members(), number)
-                self.wait(patience_s)
-            self._cut_lifeline()
+            try:
+                for number, patience_s in ladder:
+                    if self._process.poll() is not None:
+                        break
+                    _signal(self.members(), number)
+                    self.wait(patience_s)
+            finally:
+                self._cut_lifeline()  # also where we are interrupted: the keeper does the rest
             if self.wait(GONE_WITHIN_S) is None:
                 _signal([*self.members(), psutil.Process(self.pid)], signal.SIGKILL)
                 self._process.wait()

@@ -26,6 +26,9 @@ from pipeline3d.generation.serving.wrapper import (
     no_report,
 )
 
+SHUTDOWN_S = 0.5
+"""A wrapper that was told to shut down has this long before it is told by signals."""
+
 
 class ResidentWrapper(Wrapper):
     """A wrapper that stays: loads once, works on many requests."""
@@ -99,11 +102,13 @@ class ResidentWrapper(Wrapper):
 
     def close(self) -> None:
         """End it: it may shut down in order, and is killed where it does not."""
-        if not self._closed and self.is_alive:
-            with suppress(OSError):
-                self._running.write_line(write_command("shutdown"), timeout_s=0.2)
-            self._running.wait(0.5)
-        super().close()
+        try:
+            if not self._closed and self.is_alive:
+                with suppress(OSError):
+                    self._running.write_line(write_command("shutdown"), timeout_s=0.2)
+                self._running.wait(SHUTDOWN_S)
+        finally:
+            super().close()
 
     def _command(
         self,

@@ -133,7 +133,7 @@ def test_a_pid_that_another_process_has_by_now_holds_nothing(ledger, tmp_path):
     with ledger.hold(GPU, model="a"):
         path = tmp_path / "devices" / "cuda-0.json"
         [hold] = json.loads(path.read_text())
-        path.write_text(json.dumps([{**hold, "process_started": hold["process_started"] - 100}]))
+        path.write_text(json.dumps([{**hold, "process": hold["process"] + "0"}]))
         assert ledger.holds(GPU) == ()
 
 

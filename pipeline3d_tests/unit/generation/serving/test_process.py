@@ -87,6 +87,19 @@ def test_a_stopped_program_is_ended_all_the_same(run):
     assert not is_running(pid)
 
 
+def test_an_end_that_is_interrupted_is_an_end_all_the_same(run):
+    process = run(FAMILY)
+    pids = pids_of(process)
+
+    def interrupted():
+        yield signal.SIGINT, 0.0
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        process.end(ladder=interrupted())
+    wait_until(lambda: not any(is_running(pid) for pid in pids), what="the keeper did the rest")
+
+
 def test_ending_twice_and_from_two_threads_is_harmless(run):
     process = run(FAMILY)
     pids_of(process)

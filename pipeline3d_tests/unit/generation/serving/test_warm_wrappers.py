@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import psutil
 import pytest
@@ -108,6 +109,22 @@ def test_a_resident_that_is_killed_in_a_run_fails_it_and_the_next_one_succeeds(h
     with pytest.raises(TransientFailure) as raised, host.use(spec()) as use:
         run_request(use, request_for(crash="kill", steps=3, crash_step=2))
     assert raised.value.code == "wrapper_died"
+    with host.use(spec()) as use:
+        assert run_request(use, request_for()).outputs
+
+
+def test_an_interrupt_for_the_whole_tree_ends_the_run_soon_and_the_next_one_succeeds(host, spec, request_for):
+    """As a run is canceled: every process below the worker is sent SIGINT, and the step is interrupted."""
+
+    def interrupt(_progress) -> None:
+        for process in psutil.Process().children(recursive=True):
+            process.send_signal(signal.SIGINT)
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), host.use(spec()) as use:
+        run_request(use, request_for(work_s=60, steps=100), interrupt)
+    assert time.monotonic() - begun < 4.0  # then the worker sends SIGTERM
     with host.use(spec()) as use:
         assert run_request(use, request_for()).outputs
 
