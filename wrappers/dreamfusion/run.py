@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable
 
 _WRAPPERS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -324,6 +324,10 @@ def read_options(request: Request, report: Report) -> Options:
     )
     if request.seed is not None:
         wanted.integer("seed", 0, 0, 2**32 - 1)
+    divisor = wanted.integer("memory_divisor", 1, 1, 64)
+    if divisor > 1 and options.batch_size > 1:
+        options = replace(options, batch_size=max(1, options.batch_size // divisor))
+        report.note(f"batch_size was lowered to {options.batch_size} to save memory.")
     if request.images:
         report.note("DreamFusion takes a text; the pictures have no effect.")
     if wanted.unread():

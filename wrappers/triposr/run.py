@@ -32,6 +32,8 @@ SCRIPT, PYTHON, MODEL_DIR = "TRIPOSR_SCRIPT_PATH", "TRIPOSR_PYTHON_PATH", "TRIPO
 HUB_NAME = "stabilityai/TripoSR"
 PROGRAM = "the run.py of TripoSR"
 DEVICES = ("cuda:0", "cpu")
+DEFAULT_CHUNK, MIN_CHUNK = 8192, 256
+"""Points of the density grid that are computed at once; 0 is all of them."""
 STAGES = {
     "Initializing model finished": (0.4, "preparing the picture"),
     "Processing images finished": (0.5, "reconstructing"),
@@ -236,11 +238,15 @@ def read_options(request: Request, report: Report) -> dict[str, Any]:
     wanted = Parameters(request.params)
     options = {
         "device": wanted.choice("device", "cuda:0", DEVICES),
-        "chunk_size": wanted.integer("chunk_size", 8192, 0, 1 << 24),
+        "chunk_size": wanted.integer("chunk_size", DEFAULT_CHUNK, 0, 1 << 24),
         "resolution": wanted.integer("mc_resolution", 256, 32, 512),
         "foreground_ratio": wanted.number("foreground_ratio", 0.85, 0.1, 1.0),
         "remove_background": wanted.boolean("remove_background", True),
     }
+    divisor = wanted.integer("memory_divisor", 1, 1, 64)
+    if divisor > 1:
+        options["chunk_size"] = max(MIN_CHUNK, (options["chunk_size"] or DEFAULT_CHUNK) // divisor)
+        report.note(f"The surface was computed in pieces of {options['chunk_size']} points to save memory.")
     if request.seed is not None:
         report.note("TripoSR draws nothing at random: the seed has no effect.")
     if wanted.unread():

@@ -94,6 +94,7 @@ def test_the_export_gets_exactly_threestudios_arguments(tmp_path):
         ({"guidance_scale": 50}, "system.guidance.guidance_scale=50.0"),
         ({"random_bg": False}, "system.background.random_aug=false"),
         ({"batch_size": 4}, "data.batch_size=4"),
+        ({"batch_size": 4, "memory_divisor": 2}, "data.batch_size=2"),
     ],
 )
 def test_each_parameter_becomes_its_setting(params, argument, tmp_path):

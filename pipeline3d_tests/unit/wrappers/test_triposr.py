@@ -10,7 +10,14 @@ import pytest
 
 from pipeline3d.geometry.glb import decode_glb, read_document
 from pipeline3d_tests.pictures import draw, encode
-from pipeline3d_tests.unit.wrappers.driving import STAND_INS, command, read_record, request, run_once
+from pipeline3d_tests.unit.wrappers.driving import (
+    STAND_INS,
+    Resident,
+    command,
+    read_record,
+    request,
+    run_once,
+)
 from pipeline3d_tests.unit.wrappers.upstream_programs import BROKEN_FILES, FAULTS, stand_in
 
 
@@ -48,6 +55,9 @@ def test_the_upstream_program_gets_exactly_its_arguments(photo, tmp_path):
     [
         ({"mc_resolution": 384}, ["--mc-resolution", "384"]),
         ({"chunk_size": 131072}, ["--chunk-size", "131072"]),
+        ({"memory_divisor": 4}, ["--chunk-size", "2048"]),
+        ({"memory_divisor": 64, "chunk_size": 1024}, ["--chunk-size", "256"]),
+        ({"memory_divisor": 2, "chunk_size": 0}, ["--chunk-size", "4096"]),  # 0 is everything at once
         ({"foreground_ratio": 0.9}, ["--foreground-ratio", "0.9"]),
         ({"device": "cpu"}, ["--device", "cpu"]),
         ({"remove_background": False}, ["--no-remove-bg"]),  # upstream makes no folder then
@@ -116,3 +126,38 @@ def test_what_is_missing_is_told_in_the_description(tmp_path):
     (described,) = command("triposr", ["--describe"], TRIPOSR_MODEL_PATH=str(tmp_path)).events
     assert described["ready"] is False
     assert len(described["needs"]) == 3
+
+
+@pytest.mark.parametrize("release", ["", "old_release"])
+def test_the_resident_form_loads_the_package_once_and_mends_its_mesh(release, photo, tmp_path):
+    """Newer releases of the package want to be told of vertex colours, older ones refuse the word."""
+    with Resident("triposr", **package_variables(release)) as model:
+        wanted = [request(tmp_path / str(n), id=f"job:{n}", images=[photo]) for n in range(2)]
+        ends = [model.run(one) for one in wanted]
+        assert [end["event"] for end in ends] == ["done"] * 2, ends
+        assert [end["facts"]["loads"] for end in ends] == [1, 1]
+        mesh = decode_glb((tmp_path / "1" / "mesh.glb").read_bytes())
+        assert np.ptp(mesh.vertices, axis=0).tolist() == [2.0, 4.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("weights_missing", "weights_missing"),
+        ("weights_invalid", "weights_invalid"),
+        ("out_of_memory", "out_of_memory"),
+        ("no_object", "invalid_request"),
+        ("empty_mesh", "empty_output"),
+    ],
+)
+def test_a_fault_in_the_package_has_its_code_and_the_process_stays(fault, code, photo, tmp_path):
+    with Resident("triposr", **package_variables(fault)) as model:
+        assert model.run(request(tmp_path / "out", images=[photo]))["code"] == code
+        model.send(op="health", id="h")
+        assert model.wait_for("health")["id"] == "h"
+
+
+def package_variables(fault: str) -> dict[str, str]:
+    """Stand-ins of the packages tsr, rembg and torch; Pillow and numpy are the real ones."""
+    packages = STAND_INS / "triposr" / "packages"
+    return {"PYTHONPATH": str(packages), "LC_STAND_IN": fault}
