@@ -165,9 +165,9 @@ def candle() -> list[Part]:
 
 
 TEMPLATES = (
-    Template(words=("mug", "coffee mug", "coffee cup", "beaker"), build=mug, main=(205, 212, 220),
-             size_m=0.11),
-    Template( words=("cup", "teacup", "tea cup", "cup of tea"), build=teacup, main=(240, 238, 232),
+    Template(words=("mug", "coffee mug", "coffee cup", "mug of coffee", "cup of coffee", "beaker"),
+             build=mug, main=(205, 212, 220), size_m=0.11),
+    Template(words=("cup", "teacup", "tea cup", "cup of tea"), build=teacup, main=(240, 238, 232),
              size_m=0.15 ),
     Template(words=("bowl", "dish", "basin"), build=bowl, main=(225, 222, 214), size_m=0.2),
     Template(words=("plate", "saucer"), build=plate, main=(240, 240, 238), accent=(70, 100, 160),
