@@ -12,12 +12,15 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pipeline3d.errors import ModelNotReady
+from pipeline3d.errors import ModelNotReady, Pipeline3dError
+from pipeline3d.model_settings import PYTHONS, programs_of
 from pipeline3d.requests.catalogue import CatalogueModel, Readiness
 from pipeline3d.settings import Settings
 
 READY = Readiness(ready=True)
-GPU_QUEUE, CPU_QUEUE = "gpu", "cpu"
+CPU_QUEUE = "cpu"
+NEEDS_GPU = frozenset({"dreamfusion"})
+"""Wrappers whose model would take days on a CPU."""
 
 
 def assess(catalogue: Sequence[CatalogueModel], settings: Settings) -> tuple[CatalogueModel, ...]:
@@ -42,7 +45,7 @@ def _assess(model: CatalogueModel, settings: Settings) -> CatalogueModel:
 def _look_for_triposr(model: CatalogueModel, settings: Settings) -> None:
     from pipeline3d.generation import triposr
 
-    require_packages(("torch", "torch"), ("safetensors", "torch"))
+    require_packages(("torch", "torch"))
     if model.weights is not None:
         triposr.check_directory(settings.models_dir / model.weights.directory)
 
@@ -58,4 +61,40 @@ def require_packages(*wanted: tuple[str, str]) -> None:
             )
 
 
-LOOKS: dict[str, Callable[[CatalogueModel, Settings], None]] = {"triposr": _look_for_triposr}
+def _ask_wrapper(model: CatalogueModel, settings: Settings) -> None:
+    """Have the wrapper look: it knows what its model needs."""
+    wrapper = model.runner.wrapper
+    assert wrapper is not None
+    if wrapper in NEEDS_GPU and not settings.use_gpu:
+        raise ModelNotReady(
+            f"{model.name} needs a GPU, and USE_GPU is not set.",
+            code="gpu_missing",
+            hint="Set USE_GPU=true on a host that has one.",
+        )
+    programs = programs_of(settings)
+    if wrapper not in programs.pythons:
+        raise ModelNotReady(
+            f"{PYTHONS[wrapper].upper()} is not set.",
+            code="model_missing",
+            hint=f"Set it to the Python of the model's own environment; see wrappers/{wrapper}.",
+        )
+    try:
+        found = programs.describe(wrapper)
+    except ModelNotReady:
+        raise
+    except (Pipeline3dError, OSError) as error:
+        raise ModelNotReady(
+            f"The program of {wrapper} does not describe itself: {error}", code="wrapper_fault"
+        ) from error
+    if not found.ready:
+        raise ModelNotReady(
+            found.reason or f"{model.name} is not installed.",
+            code="model_missing",
+            hint="; ".join(found.needs) or None,
+        )
+
+
+LOOKS: dict[str, Callable[[CatalogueModel, Settings], None]] = {
+    "triposr": _look_for_triposr,
+    "wrapper": _ask_wrapper,
+}

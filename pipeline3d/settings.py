@@ -290,6 +290,27 @@ class Settings(BaseSettings):
     sf3d_script_path: Path | None = _variable(
         None, "Stable Fast 3D's run.py.", "/opt/sf3d/run.py", section="Models"
     )
+    sf3d_model_path: Path | None = _variable(
+        None, "Folder of Stable Fast 3D's weights. Unset: its own cache.", "/opt/sf3d/model", section="Models"
+    )
+    triposr_python_path: Path | None = _variable(
+        None,
+        "Python of TripoSR's own package, for triposr-upstream.",
+        "/opt/triposr/venv/bin/python",
+        section="Models",
+    )
+    triposr_script_path: Path | None = _variable(
+        None, "TripoSR's own run.py.", "/opt/triposr/run.py", section="Models"
+    )
+    triposr_model_path: Path | None = _variable(
+        None, "Folder of TripoSR's weights for its own package.", "/opt/triposr/model", section="Models"
+    )
+    dreamfusion_sd_model_path: Path | None = _variable(
+        None,
+        "Folder of the Stable Diffusion 2.1 weights that guide DreamFusion.",
+        "/opt/models/stable-diffusion-2-1-base",
+        section="Models",
+    )
     dreamfusion_python_path: Path | None = _variable(
         None, "Python of threestudio's own environment.", "/opt/threestudio/venv/bin/python", section="Models"
     )

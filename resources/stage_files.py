@@ -58,13 +58,15 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
         )
         return stored
 
-    def fetch(self, run: RunGuard, asset: str, *, of_job: UUID | None = None) -> Path:
-        """The newest file of a stage, of this request or of another one, on this machine.
+    def fetch(
+        self, run: RunGuard, asset: str, *, name: str | None = None, of_job: UUID | None = None
+    ) -> Path:
+        """A file of a stage (the newest, or by its name), of this request or another one, on this machine.
 
         Raises BrokenArtifact where it was never stored or the store lost it.
         """
         job_id = of_job or run.job.job_id
-        recorded = wait_out_outage(lambda: self.jobs_database.connect().read_artifact(job_id, asset))
+        recorded = wait_out_outage(lambda: self.jobs_database.connect().read_artifact(job_id, asset, name))
         if recorded is None:
             raise BrokenArtifact(
                 f"{asset} of request {job_id} was never stored.", hint="Run the whole request again."

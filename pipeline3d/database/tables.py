@@ -182,6 +182,14 @@ Index(
     jobs.c.id,
     postgresql_where=jobs.c.state == text("'QUEUED'"),
 )
+# The models of a shop's product, the newest first.
+Index(
+    "ix_jobs_products",
+    jobs.c.user_id,
+    text("(params ->> 'product_key')"),
+    jobs.c.created_at.desc(),
+    postgresql_where=text("kind = 'product_to_3d'"),
+)
 # The few queued ones that are on their way to a run, wait for the time of a retry, or have a deadline.
 Index(
     "ix_jobs_dispatched",

@@ -41,12 +41,8 @@ def build_job(route: Route, description: str) -> dg.UnresolvedAssetJobDefinition
     )
 
 
-READY_ROUTES = (Route.IMAGE_TO_3D, Route.TEXT_TO_3D, Route.PROBE)
-
-REQUEST_JOBS = [
-    build_job(route, description) for route, description in DESCRIPTIONS.items() if route in READY_ROUTES
-]
-KINDS_WITH_JOB = frozenset(Kind(route.value) for route in READY_ROUTES)
+REQUEST_JOBS = [build_job(route, description) for route, description in DESCRIPTIONS.items()]
+KINDS_WITH_JOB = frozenset(Kind)
 """The kinds that this version can run."""
 
 

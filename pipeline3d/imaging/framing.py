@@ -66,6 +66,25 @@ def frame_object(
     return np.dstack([framed_rgb, framed_alpha])
 
 
+def rescale_frame(frame: Bytes2D, factor: float) -> Bytes2D:
+    """The same square frame (n, n, 4) with its object `factor` times as large about the centre.
+
+    As much as fits: an object that would leave the frame is made to fill it.
+    """
+    import cv2
+
+    side = frame.shape[0]
+    top, bottom, left, right = find_bounds(frame[:, :, 3])
+    reach = max(side / 2 - min(top, left), max(bottom, right) - side / 2)
+    scale = min(factor, side / 2 / reach)
+    shift = side / 2 * (1 - scale) + 0.5 * (scale - 1)
+    transform = np.array([[scale, 0.0, shift], [0.0, scale, shift]])
+    size = (side, side)
+    colours = cv2.warpAffine(frame[:, :, :3], transform, size, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.warpAffine(frame[:, :, 3], transform, size, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.dstack([colours, alpha])
+
+
 def find_bounds(alpha: Bytes2D) -> tuple[int, int, int, int]:
     """(top, bottom, left, right) of the visible pixels, ends exclusive."""
     rows = np.flatnonzero((alpha >= VISIBLE_ALPHA).any(axis=1))

@@ -194,9 +194,14 @@ class JobLedger:
         if self._first(statement) is None:
             raise _lost(self._read(job_id), None, attempt)
 
-    def read_artifact(self, job_id: UUID, asset: str) -> StoredObject | None:
-        """What an asset stored for a request: of several objects the newest; None where it stored nothing."""
-        row = self._first(reading.read_artifact(job_id, asset))
+    def read_artifact(self, job_id: UUID, asset: str, name: str | None = None) -> StoredObject | None:
+        """What an asset stored for a request: the newest object or that of the name, None without one."""
+        statement = (
+            reading.read_artifact(job_id, asset)
+            if name is None
+            else reading.read_named_artifact(job_id, asset, name)
+        )
+        row = self._first(statement)
         if row is None:
             return None
         return StoredObject(

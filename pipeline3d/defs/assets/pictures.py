@@ -5,9 +5,11 @@ from pathlib import Path
 import dagster as dg
 
 from pipeline3d.defs.assets.family import model_asset, scratch_file
+from pipeline3d.defs.assets.products import product_photos
 from pipeline3d.errors import PermanentFailure
-from pipeline3d.imaging import decoding, framing, matting
+from pipeline3d.imaging import background_models, decoding, framing
 from pipeline3d.values import JobInput, Kind
+from resources.model_places import ModelPlaces
 from resources.object_store import ObjectStore
 from resources.request_run import RequestRun
 from resources.run_guard import RunGuard
@@ -20,7 +22,9 @@ IMAGE_EXTENSIONS = {
 }
 
 
-@model_asset(kinds={"image"}, description="The photo as it came, checked to be a picture.")
+@model_asset(
+    deps=[product_photos], kinds={"image"}, description="The photo as it came, checked to be a picture."
+)
 def source_image(
     context: dg.AssetExecutionContext,
     request_run: RequestRun,
@@ -51,12 +55,20 @@ def source_image(
 
 @model_asset(kinds={"image"}, description="The object cut out of the photo and framed in a square.")
 def preprocessed_image(
-    context: dg.AssetExecutionContext, request_run: RequestRun, source_image: Path
+    context: dg.AssetExecutionContext,
+    request_run: RequestRun,
+    model_places: ModelPlaces,
+    source_image: Path,
 ) -> dg.MaterializeResult:
     """Remove the background and centre the object at its foreground ratio."""
     with request_run.stage(context) as run:
         picture = decoding.decode_picture(source_image.read_bytes())
-        matte = matting.cut_out(picture, seed=run.job.params["seed"])
+        matte = background_models.cut_out_with(
+            picture,
+            method=run.job.params.get("background_removal", "auto"),
+            directory=model_places.backgrounds,
+            seed=run.job.params["seed"],
+        )
         framed = framing.frame_object(picture, matte, foreground_ratio=run.job.params["foreground_ratio"])
         path = scratch_file(run, "preprocessed_image", "cutout.png")
         path.write_bytes(framing.encode_png(framed))

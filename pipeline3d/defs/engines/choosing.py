@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pipeline3d.defs.engines.inflating import inflate_photo
+from pipeline3d.defs.engines.scenes import read_scenes
 from pipeline3d.defs.engines.sculpting import sculpt_prompt
 from pipeline3d.defs.engines.stage import KINDS_WITH_CUT_OUT, MadeMesh, Stage
+from pipeline3d.defs.engines.wrapped import run_wrapper
 from pipeline3d.errors import PermanentFailure
 from pipeline3d.geometry.silhouettes import agreement
 from resources.catalogue import engine_of
@@ -15,6 +17,8 @@ from resources.catalogue import engine_of
 MAKERS: dict[str, Callable[[Stage], Sequence[MadeMesh]]] = {
     "inflation": inflate_photo,
     "procedural": sculpt_prompt,
+    "triposr": read_scenes,
+    "wrapper": run_wrapper,
 }
 
 

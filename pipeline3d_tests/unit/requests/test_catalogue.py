@@ -40,19 +40,25 @@ def test_every_model_tells_its_licence_and_where_to_read_it(models):
 
 
 def test_the_predecessors_defaults_are_kept(models):
-    assert models["sf3d-v1"].default_params.items() >= {
-        "texture_resolution": 1024,
-        "remesh_option": "triangle",
-        "foreground_ratio": 0.85,
-        "batch_size": 1,
-    }.items()
-    assert models["dreamfusion-sd"].default_params.items() >= {
-        "max_steps": 10000,
-        "guidance_scale": 100.0,
-        "seed": 0,
-        "random_bg": True,
-        "batch_size": 1,
-    }.items()
+    assert (
+        models["sf3d-v1"].default_params.items()
+        >= {
+            "texture_resolution": 1024,
+            "remesh_option": "triangle",
+            "foreground_ratio": 0.85,
+            "batch_size": 1,
+        }.items()
+    )
+    assert (
+        models["dreamfusion-sd"].default_params.items()
+        >= {
+            "max_steps": 10000,
+            "guidance_scale": 100.0,
+            "seed": 0,
+            "random_bg": True,
+            "batch_size": 1,
+        }.items()
+    )
 
 
 def test_a_model_that_is_not_ready_is_refused_with_the_reason(models):

@@ -1,0 +1,58 @@
+"""What the settings say of the models, as the resources that the assets use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline3d.settings import Settings
+from resources.gpu import Devices
+from resources.jobs_database import JobsDatabase
+from resources.model_places import ModelPlaces
+from resources.models import Models
+from resources.wrapper_process import WRAPPERS_DIR, WrapperPrograms
+
+PYTHONS = {
+    "sf3d": "sf3d_python_path",
+    "dreamfusion": "dreamfusion_python_path",
+    "triposr": "triposr_python_path",
+}
+"""The setting with the interpreter of each wrapper."""
+TOLD = (
+    *PYTHONS.values(),
+    *("sf3d_script_path", "sf3d_model_path", "dreamfusion_script_path", "dreamfusion_config"),
+    *("dreamfusion_sd_model_path", "triposr_script_path", "triposr_model_path"),
+)
+"""Settings that the wrappers read themselves, as environment variables of the same name."""
+
+
+def places_of(settings: Settings) -> ModelPlaces:
+    """Where the weights are."""
+    return ModelPlaces(models_dir=str(settings.models_dir), use_gpu=settings.use_gpu)
+
+
+def programs_of(settings: Settings) -> WrapperPrograms:
+    """The wrappers with the environments that are configured for them."""
+    told = {name.upper(): getattr(settings, name) for name in TOLD}
+    pythons = {wrapper: getattr(settings, name) for wrapper, name in PYTHONS.items()}
+    return WrapperPrograms(
+        wrappers_dir=str(WRAPPERS_DIR),
+        log_dir=str(settings.data_dir / "logs" / "models"),
+        pythons={wrapper: str(path) for wrapper, path in pythons.items() if path},
+        variables={name: str(value) for name, value in told.items() if value},
+    )
+
+
+def build_model_resources(settings: Settings, jobs_database: JobsDatabase) -> dict[str, Any]:
+    """Everything that the engines of the models need."""
+    return {
+        "model_places": places_of(settings),
+        "wrapper_programs": programs_of(settings),
+        "models": Models(
+            devices=Devices(
+                jobs_database=jobs_database,
+                lease_dir=str(settings.data_dir / "devices"),
+                worker_id=settings.pipeline3d_worker_id,
+            ),
+            peaks_file=str(settings.data_dir / "model_peaks.json"),
+        ),
+    }

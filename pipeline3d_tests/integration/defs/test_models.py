@@ -1,0 +1,199 @@
+"""Every kind of model request through its real assets: what is made, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+
+from pipeline3d.geometry import glb
+from pipeline3d.geometry.measuring import measure
+from pipeline3d.values import STAGES_BY_ROUTE, Route
+from pipeline3d_tests import tiny_triposr
+
+pytest.importorskip("torch", reason="TripoSR needs torch, which is an extra")
+
+
+def draw_photo(*, blurred: bool = False, side: int = 512) -> bytes:
+    """A striped disc before a plain wall."""
+    image = Image.new("RGB", (side, side), (225, 224, 220))
+    draw = ImageDraw.Draw(image)
+    box = (side * 0.25, side * 0.2, side * 0.75, side * 0.8)
+    draw.ellipse(box, fill=(180, 40, 30))
+    for y in range(int(side * 0.25), int(side * 0.75), max(8, side // 24)):
+        draw.line((side * 0.36, y, side * 0.64, y), fill=(250, 240, 90), width=max(2, side // 100))
+    if blurred:
+        image = image.filter(ImageFilter.GaussianBlur(side / 24))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def triposr_weights(workbench):
+    """A tiny model directory where the installation looks for the published one."""
+    directory = workbench.scratch.parent / "models" / "triposr"
+    tiny_triposr.write_directory(directory)
+    return directory
+
+
+def made_by(workbench, job_id) -> dict:
+    """What the delivered file says of its origin."""
+    return glb.read_document(workbench.content(job_id, "glb_export"))["asset"]["extras"]
+
+
+def test_a_photo_becomes_a_scene_code_and_a_mesh(workbench, triposr_weights):
+    job_id = workbench.ask("triposr-v1", {"mc_resolution": 48, "num_candidates": 2}, picture=draw_photo())
+    assert workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, set(row.stage_seconds)) == (
+        "SUCCEEDED",
+        set(STAGES_BY_ROUTE[Route.IMAGE_TO_3D_BY_SCENE]),
+    )
+    names = {(row.asset, row.name) for row in workbench.all_artifacts(job_id)}
+    assert {("scene_code", "scene-1.safetensors"), ("scene_code", "scene-2.safetensors")} <= names
+    assert {("mesh", "draft.glb"), ("mesh", "candidate-2.glb")} <= names, "every candidate is kept"
+    assert made_by(workbench, job_id)["engine"] == "triposr"
+    mesh = glb.decode_glb(workbench.content(job_id, "glb_export"))
+    assert mesh.colours is not None
+    assert measure(mesh).watertight
+
+
+def test_another_mesh_is_made_of_a_scene_code_without_the_weights(workbench, triposr_weights):
+    first = workbench.ask("triposr-v1", {"mc_resolution": 40}, picture=draw_photo())
+    assert workbench.run(first).success
+    (triposr_weights / "model.ckpt").unlink()
+    finer = workbench.ask("triposr-scene-v1", {"source_job_id": str(first), "mc_resolution": 72})
+    assert workbench.run(finer).success
+    faces = [len(glb.decode_glb(workbench.content(job_id, "glb_export")).faces) for job_id in (first, finer)]
+    assert faces[1] > 2 * faces[0]
+    assert workbench.content(finer, "source_scene") == workbench.content(first, "scene_code")
+
+
+def test_the_same_photo_and_seed_give_the_same_bytes(workbench, triposr_weights):
+    contents = []
+    for _ in range(2):
+        job_id = workbench.ask("triposr-v1", {"mc_resolution": 40, "seed": 5}, picture=draw_photo())
+        assert workbench.run(job_id).success
+        contents.append((workbench.content(job_id, "scene_code"), workbench.content(job_id, "mesh")))
+    assert contents[0] == contents[1]
+
+
+def test_weights_that_are_gone_end_the_request_with_their_reason(workbench):
+    job_id = workbench.ask("triposr-v1", {}, picture=draw_photo())
+    assert not workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, row.error_code, row.error_stage) == ("FAILED", "weights_missing", "scene_code")
+    assert "models fetch triposr-v1" in row.error_hint
+
+
+def test_a_text_becomes_a_model_that_says_what_was_understood(workbench):
+    job_id = workbench.ask(
+        "sculpt-v1", {"quality": "fast", "num_candidates": 2}, prompt="a red mug from another galaxy"
+    )
+    assert workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert set(row.stage_seconds) == set(STAGES_BY_ROUTE[Route.TEXT_TO_3D])
+    origin = made_by(workbench, job_id)
+    assert (origin["engine"], origin["tier"]) == ("procedural", "embedded")
+    assert "without a neural network" in origin["note"]
+    assert "mug" in origin["note"]
+    assert "galaxy" not in origin["note"]
+
+
+def test_an_isolated_model_is_asked_through_its_wrapper_and_its_log_is_kept(workbench):
+    job_id = workbench.ask("sf3d-v1", {}, picture=draw_photo())
+    assert workbench.run(job_id).success, workbench.row(job_id)
+    assert made_by(workbench, job_id)["engine"] == "sf3d"
+    assert made_by(workbench, job_id)["tier"] == "model"
+    assert measure(glb.decode_glb(workbench.content(job_id, "glb_export"))).faces == 12
+    kept = {row.name: row for row in workbench.all_artifacts(job_id) if row.asset == "mesh"}
+    assert "mesh.glb" in kept, "what the model wrote is kept as it was"
+    assert [row.type for row in kept.values() if row.name.endswith(".log")] == ["LOG"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "code"),
+    [
+        ("empty_mesh", "FAILED", "empty_output"),
+        ("no_object", "FAILED", "invalid_request"),
+        ("gated", "FAILED", "licence_not_accepted"),
+        ("exits", "FAILED", "script_failed"),
+        ("out_of_memory", "QUEUED", "out_of_memory"),  # another attempt may succeed
+    ],
+)
+def test_what_a_wrapper_did_not_make_is_never_delivered(workbench, monkeypatch, fault, state, code):
+    monkeypatch.setenv("LC_STAND_IN", fault)
+    job_id = workbench.ask("sf3d-v1", {}, picture=draw_photo())
+    assert not workbench.run(job_id).success
+    assert workbench.row(job_id).state == state
+    assert code in json.dumps(workbench.events(job_id)[-1])
+    assert "glb_export" not in workbench.artifacts(job_id)
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    """A shop's image server on this machine."""
+    photos = {
+        "/good.png": draw_photo(),
+        "/blurred.png": draw_photo(blurred=True),
+        "/tiny.png": draw_photo(side=64),
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path not in photos:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "image/png")
+            self.send_header("Content-Length", str(len(photos[self.path])))
+            self.end_headers()
+            self.wfile.write(photos[self.path])
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+PRODUCT = {"shop": "mugs.example.com", "product_id": "gid://shopify/Product/123", "quality": "fast"}
+
+
+def test_the_best_photo_of_a_product_becomes_its_model(workbench, shop):
+    addresses = [f"{shop}/{name}" for name in ("missing.png", "blurred.png", "good.png", "tiny.png")]
+    job_id = workbench.ask("product-inflate-v1", {**PRODUCT, "image_urls": addresses})
+    result = workbench.run(job_id)
+    assert result.success
+    [event] = result.asset_materializations_for_node("product_photos")
+    assert event.metadata["chosen"].value == 3
+    names = [row.name for row in workbench.all_artifacts(job_id) if row.asset == "product_photos"]
+    assert names[-1] == "photo-3.bin"
+    report = next(row for row in workbench.all_artifacts(job_id) if row.name == "photos.json")
+    judged = json.loads(workbench.store.read_bytes(report.storage_path))
+    assert [photo["usable"] for photo in judged][0] is False
+    assert judged[2]["score"] == max(photo["score"] for photo in judged)
+    assert all(photo["findings"] for photo in judged if not photo["usable"])
+    assert workbench.row(job_id).params["product_key"] == "mugs.example.com/123"
+    assert np.array_equal(
+        np.asarray(Image.open(io.BytesIO(workbench.content(job_id, "source_image")))),
+        np.asarray(Image.open(io.BytesIO(draw_photo()))),
+    )
+
+
+def test_a_product_without_a_usable_photo_fails_with_every_reason(workbench, shop):
+    addresses = [f"{shop}/missing.png", f"{shop}/tiny.png"]
+    job_id = workbench.ask("product-inflate-v1", {**PRODUCT, "image_urls": addresses})
+    assert not workbench.run(job_id).success
+    row = workbench.row(job_id)
+    assert (row.state, row.error_code, row.error_stage) == ("FAILED", "no_usable_photo", "product_photos")
