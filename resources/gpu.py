@@ -25,6 +25,7 @@ from pipeline3d.generation.serving.device_ledger import DeviceHold, DeviceLedger
 from pipeline3d.generation.serving.failures import make_error
 from pipeline3d.generation.serving.memory import CPU, RamGauge, count_gpus, usable_bytes
 from pipeline3d.generation.serving.residents import ModelHost
+from pipeline3d.generation.serving.room import SharedRoom
 from pipeline3d.generation.serving.watching import IsCanceled
 from pipeline3d.generation.serving.wrapper import never
 from pipeline3d.requests.gpu_leases import DeviceBoard, DeviceLease, DeviceUse
@@ -97,6 +98,10 @@ class Devices(dg.ConfigurableResource["Devices"]):
                 yield hold
             finally:
                 display.note(device.name, None)
+
+    def room(self, device: Device) -> SharedRoom:
+        """How processes of this host ask each other for memory of a device."""
+        return SharedRoom(Path(self.lease_dir) / f"{device.name.replace(':', '-')}.wanted")
 
     def list_uses(self) -> tuple[DeviceLease, ...]:
         """What all hosts show, for people."""

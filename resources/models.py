@@ -84,6 +84,7 @@ class Models(dg.ConfigurableResource["Models"]):
             limit_bytes=limit,
             gauge=gauge,
             peaks=PeakBook(Path(self.peaks_file)),
+            room=self.devices.room(device),
             wait_s=self.devices.wait_s,
         )
 

@@ -11,6 +11,7 @@ from pipeline3d.generation.serving.outputs import Done, Output, OutputLimits, cl
 from pipeline3d.generation.serving.peaks import PeakBook
 from pipeline3d.generation.serving.process import ProcessLimits
 from pipeline3d.generation.serving.residents import ModelHost
+from pipeline3d.generation.serving.room import SharedRoom
 from pipeline3d.generation.serving.runs import run_request
 from pipeline3d.generation.serving.servable import InProcessModel, ModelSpec, WrapperModel
 from pipeline3d.generation.serving.standing import HostStanding, ModelCounts, ResidentStanding
@@ -40,6 +41,7 @@ __all__ = [
     "Progress",
     "RamGauge",
     "ResidentStanding",
+    "SharedRoom",
     "Use",
     "Wrapper",
     "WrapperModel",

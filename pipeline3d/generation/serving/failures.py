@@ -194,3 +194,10 @@ def _signal_name(exit_code: int) -> str | None:
         return Signals(exit_code - _SIGNALED).name if exit_code > _SIGNALED else None
     except ValueError:
         return None
+
+
+def copy_error(error: BaseException) -> BaseException:
+    """The same error for another thread: one that is raised twice would show the frames of both."""
+    if isinstance(error, Pipeline3dError):
+        return type(error)(error.message, code=error.code, hint=error.hint, details=error.details)
+    return error

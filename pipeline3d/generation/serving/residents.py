@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.generation.serving.eviction import Holding, decay_uses, plan_eviction
-from pipeline3d.generation.serving.failures import make_error
+from pipeline3d.generation.serving.failures import copy_error, make_error
 from pipeline3d.generation.serving.memory import MemoryGauge, usable_bytes
 from pipeline3d.generation.serving.peaks import PeakBook
+from pipeline3d.generation.serving.room import SharedRoom
 from pipeline3d.generation.serving.servable import ModelSpec, is_out_of_memory
-from pipeline3d.generation.serving.standing import HostStanding, ModelCounts, ResidentStanding
+from pipeline3d.generation.serving.standing import HostStanding, ModelCounts
 from pipeline3d.generation.serving.use import Resident, Use
 from pipeline3d.generation.serving.watching import IsCanceled
 from pipeline3d.generation.serving.wrapper import never
@@ -31,6 +32,9 @@ LOOK_S = 0.1
 """How often one that waits looks whether it is still wanted."""
 SETTLE_S = 2.0
 """So long after a process ended its memory may still be counted as taken."""
+OTHERS_LEAVE_S = 5.0
+"""So long other processes have to let their idle models go when they are asked to."""
+ROOM_LOOK_S = 0.5
 
 logger = logging.getLogger("pipeline3d.models")
 
@@ -45,10 +49,14 @@ class ModelHost:
         limit_bytes: int | None = None,
         gauge: MemoryGauge | None = None,
         peaks: PeakBook | None = None,
+        room: SharedRoom | None = None,
         wait_s: float = 600.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`limit_bytes` None takes what the gauge has, less a reserve. Raises ValueError without both."""
+        """`limit_bytes` None takes what the gauge has, less a reserve. Raises ValueError without both.
+
+        With `room`, idle models go when another process of the host asks for memory of the device.
+        """
         if limit_bytes is None:
             if gauge is None:
                 raise ValueError(f"nobody can tell the memory of {device}: give a limit")
@@ -58,6 +66,7 @@ class ModelHost:
         self._gauge = gauge
         self._reserve = 0 if gauge is None else gauge.total_bytes() - usable_bytes(gauge.total_bytes())
         self._peaks = peaks or PeakBook()
+        self._room = room
         self._wait_s = wait_s
         self._clock = clock
         self._changed = threading.Condition()
@@ -114,7 +123,7 @@ class ModelHost:
                 if self._closed:
                     raise make_error("device_busy", "The worker's process is ending.")
                 if awaited is not None and awaited.failure is not None and not _is_canceled(awaited.failure):
-                    raise _again(awaited.failure)  # one load for all who waited for it
+                    raise copy_error(awaited.failure)  # one load for all who waited for it
                 resident = self._residents.get(spec.key)
                 if resident is None:
                     resident = self._residents[spec.key] = Resident(spec, spec.open())
@@ -128,6 +137,7 @@ class ModelHost:
     def _admit(self, resident: Resident, is_canceled: IsCanceled, deadline: float) -> None:
         """Wait until what a run of the model needs is free, letting idle models go for it."""
         needed = self._needed(resident.spec)
+        asked = self._room is None
         while True:
             with self._changed:
                 short_of = needed - resident.held - self._available(resident)
@@ -143,6 +153,10 @@ class ModelHost:
                         return
                 elif self._may_get_better(resident):
                     self._wait(is_canceled, deadline)
+                    continue
+                elif not asked and self._room is not None:
+                    self._room.ask()
+                    asked, self._settled_at = True, self._clock() + OTHERS_LEAVE_S
                     continue
                 else:
                     raise self.explain_shortage(resident.spec, {})
@@ -204,7 +218,7 @@ class ModelHost:
             resident.charged = resident.held
             resident.state = "idle"
             self._changed.notify_all()
-            if resident.spec.idle_s is not None and self._sweeper is None:
+            if self._sweeper is None and (resident.spec.idle_s is not None or self._room is not None):
                 self._sweeper = threading.Thread(target=self._sweep, name="lets-models-go", daemon=True)
                 self._sweeper.start()
 
@@ -251,15 +265,7 @@ class ModelHost:
     def _holdings(self) -> list[Holding]:
         now = self._clock()
         return [
-            Holding(
-                key=key,
-                held_bytes=resident.held,
-                reload_s=self._peaks.of(key).load_s or resident.spec.reload_s,
-                recent_uses=decay_uses(resident.uses, now - resident.used_at),
-                inflation=resident.inflation,
-                busy=resident.state != "idle",
-            )
-            for key, resident in self._residents.items()
+            resident.holding(now, self._peaks.of(key).load_s) for key, resident in self._residents.items()
         ]
 
     def _may_get_better(self, waiting: Resident) -> bool:
@@ -332,9 +338,13 @@ class ModelHost:
                 for resident in over:
                     resident.state = "closing"
                 if not over:
-                    self._changed.wait(min([moment - now for moment in due.values()], default=None))
+                    looks = [] if self._room is None else [ROOM_LOOK_S]
+                    self._changed.wait(min([moment - now for moment in due.values()] + looks, default=None))
             for resident in over:
                 self._remove(resident, expiries=1)
+            if self._room is not None and self._room.is_asked():
+                logger.info("another process needs memory of %s: idle models go", self.device)
+                self.shrink()
 
     def close(self) -> None:
         """End all models. A run that is at work loses its own."""
@@ -366,16 +376,7 @@ class ModelHost:
         with self._changed:
             now = self._clock()
             residents = tuple(
-                ResidentStanding(
-                    key=key,
-                    state="loading" if not resident.loaded else resident.state,
-                    held_bytes=resident.held,
-                    runs=resident.runs,
-                    idle_s=round(now - resident.used_at, 1) if resident.state == "idle" else 0.0,
-                    pid=resident.servable.pid,
-                    counts=self.counts_of(key),
-                )
-                for key, resident in self._residents.items()
+                resident.describe(now, self.counts_of(key)) for key, resident in self._residents.items()
             )
         return HostStanding(
             device=self.device,
@@ -397,10 +398,3 @@ class ModelHost:
 def _is_canceled(error: BaseException) -> bool:
     """Whether a load ended only because its own run was not wanted any more."""
     return not isinstance(error, Exception) or getattr(error, "code", None) == "canceled"
-
-
-def _again(error: BaseException) -> BaseException:
-    """The same error for another thread."""
-    if isinstance(error, Pipeline3dError):
-        return type(error)(error.message, code=error.code, hint=error.hint, details=error.details)
-    return error

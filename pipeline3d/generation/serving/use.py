@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from pipeline3d.generation.serving.eviction import Holding, decay_uses
 from pipeline3d.generation.serving.servable import ModelSpec, Servable, is_out_of_memory
-from pipeline3d.generation.serving.standing import ModelCounts
+from pipeline3d.generation.serving.standing import ModelCounts, ResidentStanding
 
 if TYPE_CHECKING:
     from pipeline3d.generation.serving.residents import ModelHost
@@ -35,6 +36,29 @@ class Resident:
     used_at: float = 0.0
     spent: bool = False
     failure: BaseException | None = None
+
+    def holding(self, now: float, load_s: float | None) -> Holding:
+        """As the rule of the evictions sees it; `load_s` as measured, where it was."""
+        return Holding(
+            key=self.spec.key,
+            held_bytes=self.held,
+            reload_s=load_s or self.spec.reload_s,
+            recent_uses=decay_uses(self.uses, now - self.used_at),
+            inflation=self.inflation,
+            busy=self.state != "idle",
+        )
+
+    def describe(self, now: float, counts: ModelCounts) -> ResidentStanding:
+        """As people see it."""
+        return ResidentStanding(
+            key=self.spec.key,
+            state=self.state if self.loaded else "loading",
+            held_bytes=self.held,
+            runs=self.runs,
+            idle_s=round(now - self.used_at, 1) if self.state == "idle" else 0.0,
+            pid=self.servable.pid,
+            counts=counts,
+        )
 
 
 class Use(Generic[M]):

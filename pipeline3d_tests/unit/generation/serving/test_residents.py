@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pipeline3d.errors import LeaseLost, ModelNotReady, PermanentFailure, TransientFailure
-from pipeline3d.generation.serving import InProcessModel, ModelHost, ModelSpec, PeakBook
+from pipeline3d.generation.serving import InProcessModel, ModelHost, ModelSpec, PeakBook, SharedRoom
 from pipeline3d_tests.servers import wait_until
 
 UNIT = 1000
@@ -327,6 +327,25 @@ def test_memory_that_other_programs_took_is_not_given_out(factory):
     assert raised.value.code == "out_of_memory"
     assert raised.value.details == {"needed_bytes": 40 * UNIT, "free_bytes": 5 * UNIT}
     assert keys(host) == set()
+
+
+def test_a_process_that_only_keeps_models_lets_them_go_for_one_that_works(factory, tmp_path):
+    """Two hosts as in two processes, on a device that has room for one model."""
+    device = Shared(free=100 * UNIT)
+    idler, worker = (
+        ModelHost("cuda:0", gauge=device, room=SharedRoom(tmp_path / "wanted"), wait_s=20.0) for _ in range(2)
+    )
+    use(idler, factory.spec("idle", idle_s=None))
+    device.free = 40 * UNIT
+    with ThreadPoolExecutor() as pool:
+        other = pool.submit(use, worker, factory.spec("a"))
+        wait_until(lambda: keys(idler) == set(), what="the idle model goes")
+        device.free = 100 * UNIT
+        assert other.result(timeout=20) is False
+    assert idler.counts_of("idle").evictions == 1
+    assert keys(worker) == {"a"}  # it does not hear itself
+    idler.close()
+    worker.close()
 
 
 def test_a_device_of_unknown_size_needs_a_limit():

@@ -100,6 +100,7 @@ def test_a_resident_that_stands_still_is_replaced(program, spec, host, request_f
     with host.use(stuck) as use:
         [child] = psutil.Process(use.model.pid).children()
     child.suspend()
+    wait_until(lambda: child.status() == psutil.STATUS_STOPPED, what="it stands still")
     with host.use(stuck) as use:
         assert run_request(use, request_for()).outputs
     assert not is_running(child.pid)
