@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import select
 import signal
 import sys
 import threading
@@ -32,7 +33,24 @@ def claim_standard_streams() -> tuple[BinaryIO, BinaryIO]:
     os.close(nothing)
     sys.stdout.flush()
     os.dup2(2, 1)
+    # What a model prints belongs beside what it logs, in the moment it is said, also when it is killed then.
+    sys.stdout.reconfigure(line_buffering=True)
     return os.fdopen(commands, "rb"), os.fdopen(events, "wb")
+
+
+def watch_caller(writer: EventWriter) -> None:
+    """Hear of it when nobody reads the events any more: a silent run would notice only when it speaks."""
+    poll = getattr(select, "poll", None)
+    if poll is None:
+        return
+    watched = poll()
+    watched.register(writer.stream.fileno(), 0)  # errors only; a file never has any
+
+    def wait() -> None:
+        if any(state & (select.POLLERR | select.POLLHUP) for _, state in watched.poll()):
+            writer.on_broken()
+
+    threading.Thread(target=wait, name="caller", daemon=True).start()
 
 
 def run_one(model: Model, path: str, writer: EventWriter) -> int:
@@ -60,6 +78,7 @@ def run_one(model: Model, path: str, writer: EventWriter) -> int:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     writer.on_broken = stop
+    watch_caller(writer)
     return session.execute(run, request)
 
 
@@ -208,6 +227,7 @@ def main(make_model: Callable[[bool], Model], arguments: list[str]) -> int:
             return run_one(model, options.request, writer)
         resident = _Resident(model, commands, writer)
         writer.on_broken = resident.stop
+        watch_caller(writer)
         return resident.serve()
     except Exception as error:
         traceback.print_exc()
