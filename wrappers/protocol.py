@@ -273,7 +273,7 @@ class EventWriter:
     """Writes events to the caller, one whole line at a time, from any thread."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self.stream = stream
         self._lock = threading.Lock()
         self.broken = False
         self.on_broken: Callable[[], None] = lambda: None
@@ -285,8 +285,8 @@ class EventWriter:
             if self.broken:
                 return
             try:
-                self._stream.write(encode_event(event))
-                self._stream.flush()
+                self.stream.write(encode_event(event))
+                self.stream.flush()
                 return
             except (OSError, ValueError):
                 self.broken = True

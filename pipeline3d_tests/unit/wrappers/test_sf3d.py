@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,8 +15,10 @@ from pipeline3d.geometry.glb import decode_glb
 from pipeline3d_tests.pictures import draw, encode
 from pipeline3d_tests.unit.wrappers.driving import (
     STAND_INS,
+    WRAPPERS,
     Resident,
     command,
+    environment,
     is_alive,
     read_record,
     request,
@@ -219,6 +222,18 @@ def test_nothing_of_the_program_outlives_a_cancel_or_the_wrapper(fault, end, pho
         else:
             wrapper.process.kill()
             wait_until(lambda: not any(map(is_alive, started)), "the program is gone")
+
+
+def test_a_wrapper_whose_caller_died_ends_its_silent_program(photo, tmp_path):
+    record, file = tmp_path / "record", tmp_path / "request.json"
+    file.write_text(json.dumps(request(tmp_path / "out", images=[photo])))
+    program = [sys.executable, str(WRAPPERS / "sf3d" / "run.py"), "--request", str(file)]
+    variables = environment(**stand_in("sf3d", "hang", record))
+    with subprocess.Popen(program, stdout=subprocess.PIPE, env=variables) as process:
+        told = read_record(record)
+        process.stdout.close()
+        assert process.wait(60) == 6
+    assert not any(map(is_alive, [told["pid"], told["child"]]))
 
 
 def test_a_child_that_the_program_leaves_behind_is_ended_with_it(photo, tmp_path):
