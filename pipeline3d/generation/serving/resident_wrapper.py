@@ -47,8 +47,10 @@ class ResidentWrapper(Wrapper):
         except Pipeline3dError as error:
             if error.code == "timeout":
                 error = make_error("script_hung", f"It was not ready in {program.patience.start_s:g} s.")
-            self._closed = True
-            self._fail(error)
+            try:
+                self._fail(error)
+            finally:
+                self.close()
         except BaseException:
             self.close()
             raise

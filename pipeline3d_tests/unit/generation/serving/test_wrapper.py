@@ -18,7 +18,7 @@ from pipeline3d.errors import (
     TransientFailure,
     UnusableInput,
 )
-from pipeline3d.generation.serving import OutputLimits, WrapperRequest
+from pipeline3d.generation.serving import OutputLimits, WrapperRequest, start_wrapper
 from pipeline3d_tests.servers import wait_until
 from pipeline3d_tests.unit.generation.serving.conftest import is_running
 
@@ -248,6 +248,26 @@ def test_closing_ends_the_process_and_twice_is_harmless(start, program):
     wrapper.close()
     wrapper.close()
     wait_until(lambda: not any(is_running(pid) for pid in pids), what="nothing is left")
+
+
+def test_nothing_stays_open_whatever_became_of_a_wrapper(script, program, request_for, tmp_path):
+    def live(number: int) -> None:
+        log = tmp_path / f"{number}.log"
+        with pytest.raises(PermanentFailure):
+            start_wrapper(script("print('hello')"), log)
+        wrapper = start_wrapper(program(), log)
+        with pytest.raises(TransientFailure):
+            wrapper.run(request_for(crash="kill"))
+        wrapper.close()
+        wrapper = start_wrapper(program(), log, mode="one_shot")
+        wrapper.run(request_for())
+        wrapper.close()
+
+    live(0)
+    before = len(os.listdir("/proc/self/fd")), threading.active_count()
+    for number in range(3):
+        live(number + 1)
+    assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
 
 
 # -- limits
