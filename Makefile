@@ -5,6 +5,8 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 INPUT ?=
+PROMPT ?=
+MODEL ?=
 OUT ?= out
 NAME ?= inflate
 
@@ -29,8 +31,9 @@ $(BIN)/python:
 	$(PIP_INSTALL) --editable '.[test,lint]'
 	@touch $@
 
-demo: .venv/.runs ## start everything, turn a photo into a GLB, stop; INPUT=photo.jpg for your own
-	@$(BIN)/pipeline3d demo $(if $(INPUT),--input "$(INPUT)") --out "$(OUT)"
+demo: .venv/.runs ## start everything, turn a photo into a GLB, stop; INPUT=photo.jpg, PROMPT="a mug", MODEL=...
+	@$(BIN)/pipeline3d demo $(if $(INPUT),--input "$(INPUT)") $(if $(PROMPT),--prompt "$(PROMPT)") \
+		$(if $(MODEL),--model "$(MODEL)") --out "$(OUT)"
 
 up: .venv/.runs ## start everything and stay; Ctrl-C stops
 	@exec $(BIN)/pipeline3d up

@@ -54,13 +54,15 @@ def up() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
 )
-@click.option("--model", "model_id", default="inflate-v1", show_default=True)
+@click.option("--prompt", help="A text instead of a photo.")
+@click.option("--model", "model_id", help="inflate-v1 for a photo, sculpt-v1 for a text, if not given.")
 @explains_errors
-def demo(photo: Path | None, out: Path, model_id: str) -> None:
-    """Start everything, turn a photo into a GLB, print a summary, stop."""
+def demo(photo: Path | None, out: Path, prompt: str | None, model_id: str | None) -> None:
+    """Start everything, turn a photo or a text into a GLB, print a summary, stop."""
     from pipeline3d.running import demonstrate
 
-    sys.exit(0 if demonstrate(photo, out, model_id) else 1)
+    model_id = model_id or ("sculpt-v1" if prompt else "inflate-v1")
+    sys.exit(0 if demonstrate(photo, prompt, out, model_id) else 1)
 
 
 @main.command()
@@ -188,15 +190,16 @@ def env_example(check: bool) -> None:
 
 
 @main.command()
-@click.argument("photo", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("photo", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--prompt", help="A text, for models that take one.")
 @click.option("--model", "model_id", default="inflate-v1", show_default=True)
 @click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
 @explains_errors
-def submit(photo: Path, model_id: str, params: tuple[str, ...]) -> None:
-    """Upload a photo and ask for a model of it. Prints the job's id."""
+def submit(photo: Path | None, prompt: str | None, model_id: str, params: tuple[str, ...]) -> None:
+    """Upload a photo, or send a text, and ask for a model of it. Prints the job's id."""
     client = _signed_in_client()
-    wanted = {"input_path": client.upload(photo), **parse_params(params)}
-    click.echo(client.create_job(model_id, wanted)["id"])
+    uploaded = {"input_path": client.upload(photo)} if photo else {}
+    click.echo(client.create_job(model_id, {**uploaded, **parse_params(params)}, prompt=prompt)["id"])
 
 
 @main.command()

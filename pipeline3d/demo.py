@@ -1,4 +1,4 @@
-"""One photo through the whole system, as a caller of the HTTP API, with a progress bar and a summary.
+"""One photo, or one text, through the whole system: a caller of the HTTP API with a progress bar and a summary.
 
 Speaks only HTTP to the installation; what it downloads it checks with the geometry library.
 """
@@ -31,19 +31,25 @@ class DemoResult:
 
 
 def run_demo(
-    client: Pipeline3dClient, photo: Path, out: Path, *, model_id: str, console: Console
+    client: Pipeline3dClient, source: Path | str, out: Path, *, model_id: str, console: Console
 ) -> DemoResult:
-    """Upload, ask, watch, fetch, check. A job that fails is a result too: look at `job`."""
-    key = client.upload(photo)
-    console.print(f"uploaded  {photo} as {key}")
-    job = client.create_job(model_id, {"input_path": key})
+    """Upload the photo (a text is sent as it is), ask, watch, fetch, check.
+
+    A job that fails is a result too: look at `job`.
+    """
+    if isinstance(source, Path):
+        key = client.upload(source)
+        console.print(f"uploaded  {source} as {key}")
+        name, job = source.stem, client.create_job(model_id, {"input_path": key})
+    else:
+        name, job = "text", client.create_job(model_id, {}, prompt=source)
     console.print(f"job       {job['id']} for {model_id}")
     job = watch(client, UUID(job["id"]), console)
     if job["status"] != JobState.SUCCEEDED:
         return DemoResult(job=job, model=None, preview=None)
     out.mkdir(parents=True, exist_ok=True)
-    model = client.download(job["id"], out / f"{photo.stem}.glb")
-    preview = client.download(job["id"], out / f"{photo.stem}.png", name="thumbnail.png")
+    model = client.download(job["id"], out / f"{name}.glb")
+    preview = client.download(job["id"], out / f"{name}.png", name="thumbnail.png")
     check_model(model)
     return DemoResult(job=job, model=model, preview=preview)
 
@@ -111,7 +117,7 @@ def print_summary(result: DemoResult, console: Console, *, dagster_url: str, sec
         "stages": ", ".join(f"{name} {took:.2f} s" for name, took in stages.items()),
         "whole request": f"{seconds:.1f} s",
         "lineage": f"{dagster_url}/assets/glb_export?view=partitions&partition={job['id']}",
-        "made by": f"{job['model_id']} ({job.get('tier')}): the back side is inferred",
+        "made by": f"{job['model_id']} ({job.get('tier')}): {(facts.get('made_by') or {}).get('note', '')}",
     }
     console.print()
     for name, value in lines.items():

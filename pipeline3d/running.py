@@ -87,33 +87,33 @@ def _where_the_password_is(installation: Installation) -> str:
     return f"{installation.password}  (kept in {installation.settings.data_dir}/local.json)"
 
 
-def demonstrate(photo: Path | None, out: Path, model_id: str) -> bool:
-    """One photo through everything; whether a model came out. Uses a stack that is already running."""
+def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str) -> bool:
+    """A photo or a text through everything; whether a model came out. Uses what is already running."""
     console = Console(highlight=False, soft_wrap=True)
-    photo = photo or draw_sample(out)
-    if not photo.is_file():
+    source: Path | str = prompt or photo or draw_sample(out)
+    if isinstance(source, Path) and not source.is_file():
         raise UnusableInput(
-            f"{photo} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
+            f"{source} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
         )
     try:
         with running_stack(console, show_logs=False) as (installation, _stack):
-            succeeded = _demonstrate_on(installation, photo, out, model_id, console)
+            succeeded = _demonstrate_on(installation, source, out, model_id, console)
     except ServerFailure as failure:
         if failure.code != "already_running":
             raise
         console.print("using the installation that is already running here")
-        return _demonstrate_on(read_installation(), photo, out, model_id, console)
+        return _demonstrate_on(read_installation(), source, out, model_id, console)
     console.print("everything is stopped")
     return succeeded
 
 
 def _demonstrate_on(
-    installation: Installation, photo: Path, out: Path, model_id: str, console: Console
+    installation: Installation, source: Path | str, out: Path, model_id: str, console: Console
 ) -> bool:
     with sign_in(installation) as client:
         console.print(f"signed in as {installation.settings.first_superuser_username}")
         started = perf_counter()
-        result = run_demo(client, photo, out, model_id=model_id, console=console)
+        result = run_demo(client, source, out, model_id=model_id, console=console)
     print_summary(
         result,
         console,
