@@ -175,8 +175,8 @@ def test_whatever_is_in_the_file_it_is_converted_or_refused(tmp_path_factory, wo
     assert refused in (None, "broken_output", "empty_output")
 
 
-def test_a_mesh_of_a_usual_size_is_converted_in_seconds(tmp_path, record_property):
-    """300,000 faces would be 256 cubed; threestudio's default of 128 gives about 60,000."""
+def test_a_mesh_of_a_usual_size_is_converted_whole(tmp_path):
+    """threestudio's default grid of 128 gives about 60,000 faces."""
     side = 180
     lines = [f"v {x} {y} {(x * y) % 7} 0.1 0.2 0.3" for x in range(side) for y in range(side)]
     for x in range(side - 1):
