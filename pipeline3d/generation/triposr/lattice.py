@@ -1,12 +1,12 @@
 """Raw densities on a fine lattice, evaluated only where the surface is: from coarse to fine.
 
 A lattice with every `start`-th sample is evaluated first; cells whose corners lie on both sides of the
-level, and their neighbours, are split in eight until the cells are single. At each step the surface is then
-followed: while a cell that it crosses has a corner that was only guessed, that cell and its neighbours are
-evaluated too. So parts thinner than a first cell are complete as soon as they are found anywhere.
+level are split in eight until the cells are single, at first together with their neighbours. At each step the
+surface is then followed: while a cell that it crosses has a corner that was only guessed, that cell and its
+neighbours are evaluated too. So parts thinner than a first cell are complete once they are found anywhere.
 
 Invariant: a cell whose corners lie on both sides of the level has eight evaluated corners. What is missed
-is only a part that touches no other and slips between the samples of the first lattice.
+is only a part that touches no other and slips between the samples, such as crumbs that float in the air.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from torch import Tensor
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.generation.triposr.field import Field, LatticeTables
 
-DILATION = 1
-"""Cells around a crossed cell that are split with it."""
+DILATION, LAST_DILATION = 1, 0
+"""Cells around a crossed cell that are split with it. The last step needs none, since the surface is followed
+where it leaves the cells that were split; with one it takes 1.7 times the samples for the same surface."""
 SHARE_OF_LAST_STEP = 0.7
 """Each step has about four times the samples of the one before."""
 CORNERS = torch.tensor(list(product((0, 1), repeat=3)))
@@ -90,7 +91,7 @@ class _Sampler:
 
     def refine(self) -> None:
         """Halve the step; evaluate the cells around the surface, guess all others from their neighbours."""
-        cells = dilate(self.find_crossed(), DILATION)
+        cells = dilate(self.find_crossed(), DILATION if self.step > 2 else LAST_DILATION)
         side = 2 * self.raw.shape[0] - 1
         known = torch.zeros(side, side, side, dtype=torch.bool)
         known[::2, ::2, ::2] = self.known
