@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ CHUNK = 64 * 1024
 LADDER: tuple[tuple[signal.Signals, float], ...] = ((signal.SIGINT, 1.5), (signal.SIGTERM, 1.5))
 """What a program is asked to end with and how long it may take, each; then it is killed."""
 GONE_WITHIN_S = 5.0
+CATCH_UP_S = 0.3
 READS_WITHIN_S = 10.0
 """A program that takes a command for longer than this is stuck."""
 
@@ -176,6 +178,20 @@ class KeptProcess:
             with suppress(psutil.Error):
                 total += member.memory_info().rss
         return total
+
+    def catch_up_log(self) -> None:
+        """Wait a moment until what it wrote to standard error is in the log: that is a pipe of its own."""
+        stream = self._process.stderr
+        if stream is None or stream.closed:
+            return
+        poller = select.poll()
+        poller.register(stream, select.POLLIN)
+        deadline = time.monotonic() + CATCH_UP_S
+        while time.monotonic() < deadline:
+            unread = any(event & select.POLLIN for _, event in poller.poll(0))
+            time.sleep(0.002)  # what was just read is about to be kept
+            if not unread:
+                return
 
     def end(self, ladder: Iterable[tuple[signal.Signals, float]] = LADDER) -> int:
         """End it with all that it started: asked as the ladder says, then killed. Returns its exit code."""

@@ -117,6 +117,7 @@ class Wrapper(ABC):
 
     def read_log(self) -> bytes:
         """What it wrote to standard error since its last run began; of a long one, the middle is left out."""
+        self._catch_up_log()
         return self.log.read(self._log_mark)
 
     def close(self) -> None:
@@ -143,7 +144,12 @@ class Wrapper(ABC):
             raise make_error("wrapper_died", message, hint="The worker's host may be full.") from error
 
     def _tail(self) -> str:
+        self._catch_up_log()
         return self.log.tail(self._log_mark)
+
+    def _catch_up_log(self) -> None:
+        if self._process is not None:
+            self._process.catch_up_log()
 
     def _fail(self, error: Pipeline3dError) -> NoReturn:
         """End the program and raise, with the last that it said."""
