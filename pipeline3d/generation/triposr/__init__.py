@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline3d.generation.triposr.config import ENGINE, ENGINE_VERSION
 from pipeline3d.generation.triposr.directory import CHECKPOINT_SHA256, DirectoryFacts, check_directory
+from pipeline3d.generation.triposr.installed import packages_needed
 from pipeline3d.generation.triposr.meshes import BakedMesh, ExtractedMesh
 from pipeline3d.generation.triposr.scene import SceneCode
 
@@ -43,7 +44,8 @@ __all__ = [
 
 def load_model(directory: Path, *, device: str = "auto") -> TripoSR:
     """The model of a directory with `config.yaml` and `model.ckpt`; see `model.load_model`."""
-    from pipeline3d.generation.triposr import model
+    with packages_needed():
+        from pipeline3d.generation.triposr import model
 
     return model.load_model(directory, device=device)
 
@@ -57,7 +59,8 @@ def extract(
     report: Callable[[float], None] | None = None,
 ) -> ExtractedMesh:
     """The surface of a scene, coloured at its vertices; see `extraction.extract`."""
-    from pipeline3d.generation.triposr import extraction
+    with packages_needed():
+        from pipeline3d.generation.triposr import extraction
 
     return extraction.extract(scene, resolution=resolution, start=start, smooth=smooth, report=report)
 
@@ -66,6 +69,7 @@ def bake(
     scene: SceneCode, mesh: ExtractedMesh, *, texture_resolution: int, max_faces: int = 20_000
 ) -> BakedMesh:
     """A smaller mesh with a texture; see `baking.bake`."""
-    from pipeline3d.generation.triposr import baking
+    with packages_needed():
+        from pipeline3d.generation.triposr import baking
 
     return baking.bake(scene, mesh, texture_resolution=texture_resolution, max_faces=max_faces)

@@ -17,6 +17,7 @@ import torch
 from pipeline3d.generation.inflation.atlas import encode_jpeg, push_colours_outwards
 from pipeline3d.generation.inflation.body import compact, cut_off_flaps
 from pipeline3d.generation.triposr.field import Field
+from pipeline3d.generation.triposr.installed import packages_needed
 from pipeline3d.generation.triposr.memory import is_out_of_memory, out_of_memory
 from pipeline3d.generation.triposr.meshes import (
     BakedMesh,
@@ -46,7 +47,8 @@ def bake(
 ) -> BakedMesh:
     """The mesh with at most about `max_faces` (100 to 100,000) and a JPEG of `texture_resolution` squared.
 
-    Raises `ValueError` for a number out of range, `TransientFailure` (`out_of_memory`).
+    Raises `ValueError` for a number out of range, `TransientFailure` (`out_of_memory`), `ModelNotReady`
+    (`package_missing`) without xatlas.
     """
     if not LEAST_SIDE <= texture_resolution <= MOST_SIDE:
         raise ValueError(f"texture_resolution {texture_resolution} is outside {LEAST_SIDE} to {MOST_SIDE}")
@@ -124,7 +126,8 @@ def unwrap(
     vertices: Points, faces: Triangles, normals: Points, side: int
 ) -> tuple[npt.NDArray[np.int64], Triangles, Points]:
     """Source vertex of each new vertex, faces over the new ones in the old order, uvs (n,2) 0 to 1."""
-    xatlas: Any = importlib.import_module("xatlas")
+    with packages_needed():
+        xatlas: Any = importlib.import_module("xatlas")
     atlas = xatlas.Atlas()
     atlas.add_mesh(vertices, faces.astype(np.uint32), normals)
     charts, pack = xatlas.ChartOptions(), xatlas.PackOptions()

@@ -205,3 +205,17 @@ def test_importing_the_package_imports_no_torch():
     code = "import sys, pipeline3d.generation.triposr; print({'torch', 'skimage', 'yaml'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
+
+
+def test_without_torch_the_model_is_not_ready_and_says_what_to_install(directory):
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path; from pipeline3d.errors import ModelNotReady\n"
+        "from pipeline3d.generation import triposr\n"
+        "triposr.check_directory(Path(sys.argv[1]))\n"
+        "try: triposr.load_model(Path(sys.argv[1]))\n"
+        "except ModelNotReady as refused: print(refused)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, directory], capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith("package_missing: TripoSR needs torch")
+    assert "pip install" in ran.stdout
