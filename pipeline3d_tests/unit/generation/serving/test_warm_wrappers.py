@@ -115,10 +115,11 @@ def test_a_resident_that_is_killed_in_a_run_fails_it_and_the_next_one_succeeds(h
 
 
 def test_an_interrupt_for_the_whole_tree_ends_the_run_soon_and_the_next_one_succeeds(host, spec, request_for):
-    """As a run is canceled: every process below the worker is sent SIGINT, and the step is interrupted."""
+    """As a run is canceled: the whole tree is sent SIGINT, and the step is interrupted."""
 
     def interrupt(_progress) -> None:
-        for process in psutil.Process().children(recursive=True):
+        leader = psutil.Process(use.model.pid)
+        for process in (leader, *leader.children(recursive=True)):
             process.send_signal(signal.SIGINT)
         raise KeyboardInterrupt
 
