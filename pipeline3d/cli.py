@@ -77,12 +77,17 @@ def worker(queues: str | None, concurrency: int | None, gpu: str | None, grace: 
     """Execute runs on this host until told to stop: needs the addresses of the installation, no more."""
     from pipeline3d.installation import prepare_worker
     from pipeline3d.launch.worker_command import serve
+    from pipeline3d.readiness import announce_here
     from pipeline3d.settings import load_settings
 
     settings = load_settings()
+    environment = prepare_worker(settings)
+    served = queues.split(",") if queues else settings.pipeline3d_worker_queues
+    for model_id in announce_here(environment["DATABASE_URL"], load_settings(environment), served):
+        click.echo(f"{model_id} can run here: the API takes requests for it now", err=True)
     serve(
-        prepare_worker(settings),
-        queues=queues.split(",") if queues else settings.pipeline3d_worker_queues,
+        environment,
+        queues=served,
         concurrency=concurrency or settings.pipeline3d_worker_concurrency,
         gpu=None if gpu == "all" else gpu,
         data_directory=settings.data_dir,
@@ -257,11 +262,18 @@ def get(job_id: Any, out: Path | None) -> None:
 
 
 @main.group(invoke_without_command=True)
+@click.option("--live", is_flag=True, help="What the workers of all hosts keep in memory now.")
+@click.option("--json", "as_json", is_flag=True, help="With --live: for programs.")
 @click.pass_context
 @explains_errors
-def models(context: click.Context) -> None:
+def models(context: click.Context, live: bool, as_json: bool) -> None:
     """List the models, and why some are not ready on this host."""
     if context.invoked_subcommand is not None:
+        return
+    if live:
+        from pipeline3d.models_list import show_live
+
+        show_live(_installation().settings, as_json=as_json)
         return
     from pipeline3d.installation import CATALOGUE
     from pipeline3d.models_list import print_models

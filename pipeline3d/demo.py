@@ -1,4 +1,4 @@
-"""One photo, or one text, through the whole system: a caller of the HTTP API with a progress bar and a summary.
+"""One photo, or one text, through the whole system: a caller of the HTTP API with a progress bar.
 
 Speaks only HTTP to the installation; what it downloads it checks with the geometry library.
 """

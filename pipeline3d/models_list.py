@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import ModelNotReady
+from pipeline3d.installation import require
 from pipeline3d.model_weights import fetch_weights
+from pipeline3d.models_view import print_tables, render_json
 from pipeline3d.readiness import assess
 from pipeline3d.requests.catalogue import CatalogueModel
+from pipeline3d.requests.gpu_leases import DeviceBoard
 from pipeline3d.settings import Settings
 
 GIGABYTE = 1000**3
@@ -33,6 +38,17 @@ def print_models(models: Sequence[CatalogueModel], console: Console | None = Non
 
 def _why_not(model: CatalogueModel) -> str:
     return " ".join(filter(None, (model.readiness.reason, model.readiness.hint)))
+
+
+def show_live(settings: Settings, *, as_json: bool) -> None:
+    """The devices of all hosts, who works on them, and the models that are in memory there."""
+    engine = create_sync_engine(require(settings.database_url, "DATABASE_URL"), pool_size=1)
+    leases = DeviceBoard(engine).list()
+    engine.dispose()
+    if as_json:
+        click.echo(render_json(leases))
+    else:
+        print_tables(leases, Console(soft_wrap=True))
 
 
 def print_fetched(

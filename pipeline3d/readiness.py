@@ -12,12 +12,14 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import ModelNotReady, Pipeline3dError
 from pipeline3d.model_settings import PYTHONS, programs_of
 from pipeline3d.requests.catalogue import CatalogueModel, Readiness
+from pipeline3d.requests.seeding import announce
 from pipeline3d.settings import Settings
+from resources.catalogue import shipped_models
 
-READY = Readiness(ready=True)
 CPU_QUEUE = "cpu"
 NEEDS_GPU = frozenset({"dreamfusion"})
 """Wrappers whose model would take days on a CPU."""
@@ -34,9 +36,15 @@ def _assess(model: CatalogueModel, settings: Settings) -> CatalogueModel:
     if look is not None:
         try:
             look(model, settings)
-            readiness = replace(READY, host=socket.gethostname())
+            readiness = Readiness(ready=True, host=socket.gethostname())
         except ModelNotReady as error:
-            readiness = Readiness(ready=False, code=error.code, reason=error.message, hint=error.hint)
+            readiness = Readiness(
+                ready=False,
+                code=error.code,
+                reason=error.message,
+                hint=error.hint,
+                host=socket.gethostname(),
+            )
     # Without a GPU the workers of this host take its requests on the CPU: better slow than never.
     queue = model.queue if settings.use_gpu else CPU_QUEUE
     return replace(model, readiness=readiness, queue=queue)
@@ -48,6 +56,15 @@ def _look_for_triposr(model: CatalogueModel, settings: Settings) -> None:
     require_packages(("torch", "torch"))
     if model.weights is not None:
         triposr.check_directory(settings.models_dir / model.weights.directory)
+
+
+def announce_here(database_url: str, settings: Settings, queues: Sequence[str]) -> list[str]:
+    """Tell the API what this host's worker can run; the models that became ready by it."""
+    engine = create_sync_engine(database_url, pool_size=1)
+    try:
+        return announce(engine, assess(list(shipped_models().values()), settings), queues)
+    finally:
+        engine.dispose()
 
 
 def require_packages(*wanted: tuple[str, str]) -> None:

@@ -27,6 +27,8 @@ MOST_REDIRECTS = 3
 CHUNK_BYTES = 64 * 1024
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 GONE_FOR_NOW = frozenset({408, 425, 429, 500, 502, 503, 504})
+TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+"""Addresses of IPv4 as a translator of networks writes them (RFC 6052)."""
 USER_AGENT = "Pipeline3D (photo fetcher)"
 ACCEPTED = "image/jpeg, image/png, image/webp, image/*;q=0.5"
 
@@ -144,6 +146,8 @@ def is_public(address: str) -> bool:
     """Whether an address is one of the public internet, also where it is one of IPv4 inside IPv6."""
     parsed = ipaddress.ip_address(address.partition("%")[0])
     embedded = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
+    if parsed in TRANSLATED:
+        embedded = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF)
     if embedded is not None:
         parsed = embedded
     return parsed.is_global and not parsed.is_multicast

@@ -51,6 +51,8 @@ def _read_parts(data: bytes) -> list[Any]:
     faces = sum(len(part.faces) for part in parts)
     if faces > MOST_FACES:
         raise _broken("mesh_too_large", f"it has {faces:,} faces; at most {MOST_FACES:,} are taken")
+    if any(part.faces.min() < 0 or part.faces.max() >= len(part.vertices) for part in parts):
+        raise _broken("broken_glb", "a face names a vertex that does not exist")
     if not all(np.isfinite(part.vertices).all() for part in parts):
         raise _broken("nan_mesh", "some of its coordinates are no numbers")
     return parts
@@ -110,7 +112,11 @@ def _normals_of(part: Any, vertices: Any, faces: Any) -> npt.NDArray[np.float32]
         lengths = np.linalg.norm(normals, axis=1)
         if np.isfinite(normals).all() and (np.abs(lengths - 1.0) < 0.01).all():
             return normals
-    return smooth_normals(vertices, faces)
+    normals = smooth_normals(vertices, faces)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    # A vertex whose faces cancel out has no direction: any unit one is as good.
+    up = np.array([0.0, 1.0, 0.0], np.float32)
+    return np.where(lengths > 0, normals / np.maximum(lengths, 1e-12), up).astype(np.float32)
 
 
 def _broken(code: str, reason: str) -> BrokenModelOutput:

@@ -34,8 +34,10 @@ def _fit_picture(seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     height, width = cropped.shape
     scale = (SIDE_PX - 1) / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = cv2.resize(cropped.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0
-    return _centred(np.asarray(small, np.bool_))
+    # INTER_AREA averages only where it shrinks
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(np.where(cropped, np.uint8(255), np.uint8(0)), size, interpolation=method)
+    return _centred(np.asarray(small, np.uint8) >= VISIBLE_ALPHA)
 
 
 def _draw_front(mesh: TexturedMesh) -> npt.NDArray[np.bool_]:

@@ -44,7 +44,7 @@ class Readiness:
     reason: str | None = None
     hint: str | None = None
     host: str | None = None
-    """Which host can run it."""
+    """Which host has looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import migrate
 from pipeline3d.database.tables import api_keys, models, users
 from pipeline3d.requests import accounts
 from pipeline3d.requests.catalogue import Readiness, find_model, load_catalogue, model_of_row
-from pipeline3d.requests.seeding import seed
+from pipeline3d.requests.fleet import Fleet, WorkerFacts
+from pipeline3d.requests.seeding import announce, seed
 from pipeline3d_tests.integration.requests.database_fixtures import CATALOGUE
 
 KEY = "p3d_0123456789abcdef0123456789abcdef"
@@ -119,3 +121,29 @@ def test_a_key_stops_working_with_its_user_its_revocation_and_its_end(blank_engi
             connection.execute(accounts.find_user_of_key(), {"the_hash": accounts.hash_api_key(KEY)}).first()
             is None
         )
+
+
+GPU_HOST = Readiness(ready=True, host="gpu-host")
+NOT_HERE = Readiness(ready=False, code="weights_missing", reason="No weights.", host="api-host")
+
+
+def readiness_of(engine, model_id):
+    with engine.connect() as connection:
+        return model_of_row(connection.execute(find_model(model_id)).one()).readiness
+
+
+def test_what_a_worker_elsewhere_can_run_is_ready_until_that_worker_is_forgotten(blank_engine, shipped):
+    here = [replace(model, readiness=NOT_HERE) if model.weights else model for model in shipped]
+    there = [replace(model, readiness=GPU_HOST) if model.weights else model for model in shipped]
+    seed(blank_engine, here, username="admin", password="x")
+    assert announce(blank_engine, there, ["cpu"]) == [], "it serves no queue of theirs"
+    assert "triposr-v1" in announce(blank_engine, there, ["gpu"])
+    assert announce(blank_engine, there, ["gpu"]) == [], "they are ready already"
+    fleet = Fleet(blank_engine)
+    fleet.register(WorkerFacts(id="w", host="gpu-host", pid=1, queues=("gpu",), concurrency=1))
+    seed(blank_engine, here, username="admin", password="x")
+    assert readiness_of(blank_engine, "triposr-v1") == GPU_HOST
+    with blank_engine.begin() as connection:
+        connection.execute(text("DELETE FROM workers"))
+    seed(blank_engine, here, username="admin", password="x")
+    assert readiness_of(blank_engine, "triposr-v1") == NOT_HERE
