@@ -45,7 +45,9 @@ def queue(as_json: bool, limit: int) -> None:
     from rich.console import Console
 
     from pipeline3d.limits import admission_of
+    from pipeline3d.models_view import build_device_table
     from pipeline3d.queue_view import print_tables, render_json
+    from pipeline3d.requests.gpu_leases import DeviceBoard
     from pipeline3d.requests.queue_report import Obstacle, read_queue
 
     settings, engine = _connect()
@@ -57,7 +59,10 @@ def queue(as_json: bool, limit: int) -> None:
     if as_json:
         click.echo(render_json(report))
     else:
-        print_tables(report, Console())
+        console = Console()
+        print_tables(report, console)
+        if leases := DeviceBoard(engine).list():
+            console.print("", build_device_table(leases))
 
 
 def ask_dagster() -> dict[str, str]:

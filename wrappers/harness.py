@@ -96,7 +96,9 @@ class _Resident:
     def serve(self) -> int:
         """Returns the exit code."""
         signal.signal(signal.SIGTERM, lambda *_: self.stop())
-        signal.signal(signal.SIGINT, lambda *_: self.stop())
+        # A caller that starts it with SIGINT ignored interrupts runs by a command: the model stays warm.
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, lambda *_: self.stop())
         name = self._session.model.name
         self._writer.write(
             {"event": "ready", "protocol": protocol.PROTOCOL, "name": name, "pid": os.getpid()}

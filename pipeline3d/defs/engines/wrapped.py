@@ -11,6 +11,7 @@ from pipeline3d.defs.engines.stage import KINDS_WITH_CUT_OUT, MadeMesh, Stage
 from pipeline3d.errors import BrokenModelOutput, Pipeline3dError
 from pipeline3d.generation.serving import (
     Done,
+    Patience,
     Progress,
     WrapperRequest,
     run_request,
@@ -26,6 +27,10 @@ LEFT_OUT = frozenset({"input_path", "size_m", "foreground_ratio", "background_re
 """Parameters that are ours, or that were used before the wrapper is asked."""
 ONE_SHOT = frozenset({"dreamfusion"})
 """Wrappers whose run is so long that nothing is won by keeping them."""
+LONGEST_S = 8 * 3600.0
+"""Of such a run: 10,000 steps take more than an hour on a small GPU."""
+STALLED_S = 1800.0
+"""Without a word for so long it hangs."""
 
 
 def run_wrapper(stage: Stage) -> Sequence[MadeMesh]:
@@ -42,6 +47,7 @@ def run_wrapper(stage: Stage) -> Sequence[MadeMesh]:
         weights_bytes=model.vram_bytes,
         reload_s=LOAD_S,
         mode="one_shot" if wrapper in ONE_SHOT else "resident",
+        patience=Patience(run_s=LONGEST_S, stalled_s=STALLED_S) if wrapper in ONE_SHOT else None,
     )
     with stage.models.use(spec, device=device, run_id=stage.run.run_id) as use:
         try:
