@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline3d.client import Pipeline3dClient
-from pipeline3d.errors import BrokenModelOutput
+from pipeline3d.errors import BrokenModelOutput, InvalidParameters
 from pipeline3d.values import JobState, Kind, stages_of
 
 LONGEST_WAIT_S = 300.0
@@ -37,6 +37,7 @@ def run_demo(
 
     A job that fails is a result too: look at `job`.
     """
+    check_model_takes(client, model_id, source)
     if isinstance(source, Path):
         key = client.upload(source)
         console.print(f"uploaded  {source} as {key}")
@@ -52,6 +53,17 @@ def run_demo(
     preview = client.download(job["id"], out / f"{name}.png", name="thumbnail.png")
     check_model(model)
     return DemoResult(job=job, model=model, preview=preview)
+
+
+def check_model_takes(client: Pipeline3dClient, model_id: str, source: Path | str) -> None:
+    """Refuse a model that takes something else than was given, before anything is uploaded."""
+    kinds = {model["id"]: model["kind"] for model in client.models()}
+    takes = {Kind.IMAGE_TO_3D: "a photo (INPUT)", Kind.TEXT_TO_3D: "a text (PROMPT)"}
+    wanted = Kind.IMAGE_TO_3D if isinstance(source, Path) else Kind.TEXT_TO_3D
+    kind = kinds.get(model_id, wanted)
+    if kind != wanted:
+        what = takes.get(Kind(kind), "parameters of its own: `pipeline3d submit --model ... --param ...`")
+        raise InvalidParameters(f"{model_id} takes {what}.", code="wrong_input")
 
 
 def watch(client: Pipeline3dClient, job_id: UUID, console: Console) -> dict[str, Any]:

@@ -46,14 +46,11 @@ def encode_scenes(stage: Stage) -> EncodedScenes:
         scenes = use.run(
             lambda model, divisor: model.encode(pictures, batch_size=max(1, len(pictures) // divisor))
         )
-        counts = use.counts
         facts = {
             "device": str(use.model.device),
             "warm": use.was_warm,
-            "loads": counts.loads,
-            "hits": counts.hits,
-            "evictions": counts.evictions,
             "candidates": len(scenes),
+            **use.counts.as_metadata(),
         }
     return EncodedScenes(scenes=scenes, facts=facts)
 

@@ -55,8 +55,7 @@ def run_wrapper(stage: Stage) -> Sequence[MadeMesh]:
         finally:
             said = use.model.read_log() if use.was_warm else use.model.log.read(0)
             _keep_log(stage, wrapper, said)
-        counts = use.counts
-        facts = {"warm": use.was_warm, "loads": counts.loads, "evictions": counts.evictions}
+        facts = {"warm": use.was_warm, **use.counts.as_metadata()}
     return [_read(stage, wrapper, model.version, done, facts)]
 
 
