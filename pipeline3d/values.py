@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -104,6 +105,7 @@ def route_of(kind: Kind, model_id: str) -> Route:
     return Route(f"{kind.value}_by_scene" if by_scene else kind.value)
 
 
+@lru_cache(maxsize=256)
 def stages_of(kind: Kind, model_id: str) -> tuple[str, ...]:
     """The stages of a request of this kind to this model, in order."""
     return STAGES_BY_ROUTE[route_of(kind, model_id)]
