@@ -116,9 +116,8 @@ def migrate() -> None:
 def seed() -> None:
     """Write the first superuser and the catalogue. Running it twice changes nothing."""
     from pipeline3d.database.engines import create_sync_engine
-    from pipeline3d.installation import CATALOGUE, SHARED_VALUES, require
-    from pipeline3d.readiness import assess
-    from pipeline3d.requests.catalogue import load_catalogue
+    from pipeline3d.installation import SHARED_VALUES, require
+    from pipeline3d.readiness import assess_shipped
     from pipeline3d.requests.installation_values import store_installation_values
     from pipeline3d.requests.seeding import seed as seed_database
 
@@ -133,7 +132,7 @@ def seed() -> None:
     store_installation_values(engine, shared)
     report = seed_database(
         engine,
-        assess(load_catalogue(CATALOGUE), settings),
+        assess_shipped(settings),
         username=settings.first_superuser_username,
         password=require(password.get_secret_value() if password else None, "FIRST_SUPERUSER_PASSWORD"),
         api_key=api_key.get_secret_value() if api_key else None,
@@ -275,12 +274,10 @@ def models(context: click.Context, live: bool, as_json: bool) -> None:
 
         show_live(_installation().settings, as_json=as_json)
         return
-    from pipeline3d.installation import CATALOGUE
     from pipeline3d.models_list import print_models
-    from pipeline3d.readiness import assess
-    from pipeline3d.requests.catalogue import load_catalogue
+    from pipeline3d.readiness import assess_shipped
 
-    print_models(assess(load_catalogue(CATALOGUE), _installation().settings))
+    print_models(assess_shipped(_installation().settings))
 
 
 @models.command("fetch")

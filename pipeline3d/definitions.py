@@ -14,7 +14,7 @@ from pipeline3d.defs.pruning import build_prune_job, build_prune_schedule
 from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
 from pipeline3d.limits import admission_of
-from pipeline3d.model_settings import build_model_resources
+from pipeline3d.model_settings import build_model_tools
 from pipeline3d.pruning_command import retention_of
 from pipeline3d.settings import Settings, load_settings
 from resources.artifact_io_manager import ArtifactIOManager
@@ -54,7 +54,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "photo_fetching": PhotoFetching(
             max_bytes=settings.max_upload_bytes, allowed_hosts=settings.pipeline3d_photo_hosts
         ),
-        **build_model_resources(settings, jobs_database),
+        "model_tools": build_model_tools(settings, jobs_database),
         "artifacts": ArtifactIOManager(stage_files=stage_files),
         "housekeeping": Housekeeping(jobs_database=jobs_database, object_store=object_store),
     }

@@ -24,6 +24,8 @@ from pipeline3d.database.tables import models
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.installation import Installation
 from pipeline3d.local.data_lock import is_held
+from pipeline3d.model_settings import TOLD
+from pipeline3d.readiness import assess_shipped
 from pipeline3d.requests.turns import count_slots
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
@@ -290,19 +292,25 @@ def check_gpu(wanted: bool) -> Iterable[Finding]:
 
 
 def check_models(settings: Settings) -> Iterable[Finding]:
-    """The embedded model, and the files that the configured ones point at."""
-    yield Finding(part="model inflate-v1", level=Level.OK, message="built in, no weights")
+    """What can run here and why the rest cannot, and the files that the settings point at."""
+    for model in assess_shipped(settings):
+        readiness = model.readiness
+        yield Finding(
+            part=f"model {model.id}",
+            level=Level.OK if readiness.ready else Level.NOTE,
+            message="ready" if readiness.ready else readiness.reason or "not ready",
+            advice=readiness.hint or "",
+        )
     configured = {
-        "SF3D_PYTHON_PATH": settings.sf3d_python_path,
-        "SF3D_SCRIPT_PATH": settings.sf3d_script_path,
-        "DREAMFUSION_PYTHON_PATH": settings.dreamfusion_python_path,
-        "DREAMFUSION_SCRIPT_PATH": settings.dreamfusion_script_path,
+        name.upper(): getattr(settings, name)
+        for name in TOLD
+        if name.endswith(("_python_path", "_script_path"))
     }
     for name, path in configured.items():
         if path is None:
             continue
         if path.is_file():
-            yield Finding(part=name, level=Level.NOTE, message=f"{path}; this version does not run it yet")
+            yield Finding(part=name, level=Level.NOTE, message=str(path))
         else:
             yield Finding(
                 part=name,

@@ -24,7 +24,6 @@ from pipeline3d.settings import Settings, load_settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """Where `dagster.yaml` and `workspace.yaml` are."""
-CATALOGUE = CHECKOUT / "resources" / "catalogue.json"
 SHARED_VALUES = ("API_URL", "LINK_SIGNING_KEY", "MINIO_BUCKET")
 """What a worker on another host needs beside the addresses; kept in the jobs database."""
 

@@ -1,13 +1,12 @@
-"""What the settings say of the models, as the resources that the assets use."""
+"""What the settings say of the models, as the resource that the assets use."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from pipeline3d.settings import Settings
 from resources.gpu import Devices
 from resources.jobs_database import JobsDatabase
 from resources.model_places import ModelPlaces
+from resources.model_tools import ModelTools
 from resources.models import Models
 from resources.wrapper_process import WRAPPERS_DIR, WrapperPrograms
 
@@ -25,11 +24,6 @@ TOLD = (
 """Settings that the wrappers read themselves, as environment variables of the same name."""
 
 
-def places_of(settings: Settings) -> ModelPlaces:
-    """Where the weights are."""
-    return ModelPlaces(models_dir=str(settings.models_dir), use_gpu=settings.use_gpu)
-
-
 def programs_of(settings: Settings) -> WrapperPrograms:
     """The wrappers with the environments that are configured for them."""
     told = {name.upper(): getattr(settings, name) for name in TOLD}
@@ -42,17 +36,15 @@ def programs_of(settings: Settings) -> WrapperPrograms:
     )
 
 
-def build_model_resources(settings: Settings, jobs_database: JobsDatabase) -> dict[str, Any]:
+def build_model_tools(settings: Settings, jobs_database: JobsDatabase) -> ModelTools:
     """Everything that the engines of the models need."""
-    return {
-        "model_places": places_of(settings),
-        "wrapper_programs": programs_of(settings),
-        "models": Models(
-            devices=Devices(
-                jobs_database=jobs_database,
-                lease_dir=str(settings.data_dir / "devices"),
-                worker_id=settings.pipeline3d_worker_id,
-            ),
-            peaks_file=str(settings.data_dir / "model_peaks.json"),
-        ),
-    }
+    devices = Devices(
+        jobs_database=jobs_database,
+        lease_dir=str(settings.data_dir / "devices"),
+        worker_id=settings.pipeline3d_worker_id,
+    )
+    return ModelTools(
+        places=ModelPlaces(models_dir=str(settings.models_dir), use_gpu=settings.use_gpu),
+        models=Models(devices=devices, peaks_file=str(settings.data_dir / "model_peaks.json")),
+        programs=programs_of(settings),
+    )

@@ -12,13 +12,11 @@ from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import ModelNotReady
 from pipeline3d.installation import require
 from pipeline3d.model_weights import fetch_weights
-from pipeline3d.models_view import print_tables, render_json
+from pipeline3d.models_view import describe_bytes, print_tables, render_json
 from pipeline3d.readiness import assess
 from pipeline3d.requests.catalogue import CatalogueModel
 from pipeline3d.requests.gpu_leases import DeviceBoard
 from pipeline3d.settings import Settings
-
-GIGABYTE = 1000**3
 
 
 def print_models(models: Sequence[CatalogueModel], console: Console | None = None) -> None:
@@ -27,9 +25,9 @@ def print_models(models: Sequence[CatalogueModel], console: Console | None = Non
     wide = max(len(model.id) for model in models)
     for model in models:
         ready = "ready" if model.readiness.ready else "not ready"
-        memory = f"{model.vram_bytes / GIGABYTE:.0f} GB" if model.vram_bytes else ""
+        memory = describe_bytes(model.vram_bytes or None)
         facts = (
-            f"{model.kind.value:<14} {model.tier:<10} {model.queue:<5} {memory:<5} {model.licence['name']}"
+            f"{model.kind.value:<14} {model.tier:<10} {model.queue:<5} {memory:<6} {model.licence['name']}"
         )
         console.print(f"{model.id:<{wide}}  {ready:<10} {facts}", markup=False, highlight=False)
         if not model.readiness.ready:

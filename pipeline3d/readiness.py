@@ -30,6 +30,11 @@ def assess(catalogue: Sequence[CatalogueModel], settings: Settings) -> tuple[Cat
     return tuple(_assess(model, settings) for model in catalogue)
 
 
+def assess_shipped(settings: Settings) -> tuple[CatalogueModel, ...]:
+    """All models of the catalogue as this host can run them."""
+    return assess(list(shipped_models().values()), settings)
+
+
 def _assess(model: CatalogueModel, settings: Settings) -> CatalogueModel:
     look = LOOKS.get(model.runner.engine)
     readiness = model.readiness
@@ -62,7 +67,7 @@ def announce_here(database_url: str, settings: Settings, queues: Sequence[str]) 
     """Tell the API what this host's worker can run; the models that became ready by it."""
     engine = create_sync_engine(database_url, pool_size=1)
     try:
-        return announce(engine, assess(list(shipped_models().values()), settings), queues)
+        return announce(engine, assess_shipped(settings), queues)
     finally:
         engine.dispose()
 

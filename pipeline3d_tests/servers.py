@@ -11,10 +11,13 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import minio
@@ -30,6 +33,19 @@ from pipeline3d.local.probes import HttpProbe, PostgresProbe, Probe, ReadyFilePr
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 10.0
+
+
+@contextmanager
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on loopback that says nothing; its address."""
+    quiet = type("Quiet", (handler,), {"log_message": lambda self, *arguments: None})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def wait_until(

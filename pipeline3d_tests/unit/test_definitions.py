@@ -9,7 +9,7 @@ import pytest
 from pipeline3d.definitions import build_definitions
 from pipeline3d.defs.jobs import REQUEST_JOBS
 from pipeline3d.settings import Settings
-from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, route_of
+from pipeline3d.values import MODELS_WITH_SCENE_CODE, STAGES_BY_ROUTE, Kind, Route, route_of
 from resources.catalogue import shipped_models
 
 LOAD_WITHOUT_NETWORK = """
@@ -38,6 +38,13 @@ def test_every_kind_has_a_route_and_so_has_every_model_of_the_catalogue():
     for model in shipped_models().values():
         assert route_of(model.kind, model.id) in STAGES_BY_ROUTE
     assert {Kind(route.value.removesuffix("_by_scene")) for route in STAGES_BY_ROUTE} == set(Kind)
+
+
+def test_the_models_that_make_a_scene_code_are_those_that_run_triposr_with_its_weights():
+    by_catalogue = {
+        model.id for model in shipped_models().values() if model.runner.engine == "triposr" and model.weights
+    }
+    assert by_catalogue == MODELS_WITH_SCENE_CODE
 
 
 def test_every_asset_has_an_owner_a_description_a_kind_and_the_failure_hook():

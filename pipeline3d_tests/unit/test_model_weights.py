@@ -1,10 +1,9 @@
 """Weights are fetched whole or not at all: from a real HTTP server that stops, refuses and lies on demand."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -12,6 +11,7 @@ from pipeline3d import model_weights
 from pipeline3d.errors import ModelNotReady, Pipeline3dError, RequestError, TransientFailure
 from pipeline3d.model_weights import fetch_weights
 from pipeline3d.requests.catalogue import Weights, WeightsFile
+from pipeline3d_tests.servers import http_server
 from resources.catalogue import shipped_model
 
 CONTENT = bytes(range(256)) * 4000
@@ -50,16 +50,9 @@ def site() -> Iterator[Site]:
             self.end_headers()
             self.wfile.write(body[: state.stops_after])
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/model.ckpt"
-    yield state
-    server.shutdown()
-    server.server_close()
+    with http_server(Handler) as address:
+        state.url = f"{address}/model.ckpt"
+        yield state
 
 
 def model_at(site: Site, *, sha256: str | None = SHA256, must_be_accepted: bool = False):

@@ -22,9 +22,10 @@ import devices  # noqa: E402
 import glb  # noqa: E402
 import predecessor  # noqa: E402
 import upstream  # noqa: E402
-from contract import Model, Readiness, Report  # noqa: E402
+from contract import Readiness, Report  # noqa: E402
 from harness import main  # noqa: E402
 from protocol import Canceled, Failure, Output, Parameters, Request, Result  # noqa: E402
+from torch_model import TorchModel  # noqa: E402
 
 sys.path.remove(_WRAPPERS)
 
@@ -71,7 +72,7 @@ def build_command(
     ]
 
 
-class StableFast3d(Model):
+class StableFast3d(TorchModel):
     """One photo of one object to one GLB with material."""
 
     name = "sf3d"
@@ -79,12 +80,6 @@ class StableFast3d(Model):
     environment = (SCRIPT, PYTHON, MODEL_DIR, upstream.STALL_VARIABLE, "SF3D_USE_CPU")
     description = "Stable Fast 3D: a textured mesh with material from one photo."
     licence = LICENCE
-
-    def __init__(self, resident: bool) -> None:
-        super().__init__(resident)
-        self._model: Any = None
-        self._background: Any = None
-        self._device = "cuda"
 
     @classmethod
     def readiness(cls) -> Readiness:
@@ -120,19 +115,6 @@ class StableFast3d(Model):
         model = SF3D.from_pretrained(_model(), config_name="config.yaml", weight_name="model.safetensors")
         self._model = model.to(self._device).eval()
         return "cuda:0" if self._device == "cuda" else self._device
-
-    def unload(self) -> None:
-        """Forget the network; the CUDA context stays until the process ends."""
-        self._model = self._background = None
-        devices.empty_cache()
-
-    def free(self) -> None:
-        """Give torch's cache back."""
-        devices.empty_cache()
-
-    def memory_bytes(self) -> int | None:
-        """What torch holds on the device."""
-        return devices.reserved_bytes()
 
     def run(self, request: Request, report: Report, is_canceled: Callable[[], bool]) -> Result:
         """Reconstruct each picture's object; the result is checked, whatever the exit code said."""

@@ -22,9 +22,10 @@ sys.path.insert(0, _WRAPPERS)
 import devices  # noqa: E402
 import glb  # noqa: E402
 import upstream  # noqa: E402
-from contract import Model, Readiness, Report  # noqa: E402
+from contract import Readiness, Report  # noqa: E402
 from harness import main  # noqa: E402
 from protocol import Canceled, Failure, Output, Parameters, Request, Result  # noqa: E402
+from torch_model import TorchModel  # noqa: E402
 
 sys.path.remove(_WRAPPERS)
 
@@ -76,7 +77,7 @@ def upright(values: array[float]) -> array[float]:
     return turned
 
 
-class TripoSr(Model):
+class TripoSr(TorchModel):
     """One photo of one object to one GLB with colours at its vertices."""
 
     name = "triposr"
@@ -87,8 +88,6 @@ class TripoSr(Model):
 
     def __init__(self, resident: bool) -> None:
         super().__init__(resident)
-        self._model: Any = None
-        self._background: Any = None
         self._device = "cpu"
 
     @classmethod
@@ -126,19 +125,6 @@ class TripoSr(Model):
         model.to(self._device)
         self._model = model
         return self._device
-
-    def unload(self) -> None:
-        """Forget the network; the CUDA context stays until the process ends."""
-        self._model = self._background = None
-        devices.empty_cache()
-
-    def free(self) -> None:
-        """Give torch's cache back."""
-        devices.empty_cache()
-
-    def memory_bytes(self) -> int | None:
-        """What torch holds on the device."""
-        return devices.reserved_bytes()
 
     def run(self, request: Request, report: Report, is_canceled: Callable[[], bool]) -> Result:
         """Reconstruct each picture's object; the result is mended and checked."""

@@ -8,7 +8,11 @@ import dagster as dg
 
 from pipeline3d.defs.failures import record_failure
 from pipeline3d.defs.partitions import MODEL_REQUESTS
-from pipeline3d.values import Family
+from pipeline3d.imaging import background_models
+from pipeline3d.imaging.matting import Matte
+from pipeline3d.imaging.picture import Picture
+from pipeline3d.values import Family, JobInput
+from resources.model_tools import ModelTools
 from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile
 
@@ -34,3 +38,13 @@ def scratch_file(run: RunGuard, asset: str, name: str) -> Path:
     folder = run.scratch / asset
     folder.mkdir(exist_ok=True)
     return folder / name
+
+
+def cut_out_object(picture: Picture, job: JobInput, tools: ModelTools) -> Matte:
+    """The object of a request's photo by the method asked for; a request from before there was a choice has none."""
+    return background_models.cut_out_with(
+        picture,
+        method=job.params.get("background_removal", "auto"),
+        directory=tools.places.backgrounds,
+        seed=job.params["seed"],
+    )

@@ -10,11 +10,9 @@ from pipeline3d.defs.assets.pictures import preprocessed_image
 from pipeline3d.defs.assets.prompts import prompt
 from pipeline3d.defs.assets.scenes import scene_code, source_scene
 from pipeline3d.geometry import checks, glb, measuring
-from resources.model_places import ModelPlaces
-from resources.models import Models
+from resources.model_tools import ModelTools
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
-from resources.wrapper_process import WrapperPrograms
 
 CHECK_SPECS = [
     dg.AssetCheckSpec(
@@ -38,20 +36,11 @@ def mesh(
     context: dg.AssetExecutionContext,
     request_run: RequestRun,
     stage_files: StageFiles,
-    models: Models,
-    model_places: ModelPlaces,
-    wrapper_programs: WrapperPrograms,
+    model_tools: ModelTools,
 ) -> dg.MaterializeResult:
     """Generate the mesh, or several of which the best goes on, and check it."""
     with request_run.stage(context) as run:
-        stage = engines.Stage(
-            run=run,
-            files=stage_files,
-            models=models,
-            places=model_places,
-            programs=wrapper_programs,
-            name="mesh",
-        )
+        stage = engines.Stage(run=run, files=stage_files, tools=model_tools, name="mesh")
         made = engines.make_meshes(stage)
         for number, candidate in enumerate(made[1:], start=2):
             path = scratch_file(run, "mesh", f"candidate-{number}.glb")

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline3d.defs.assets.family import model_asset, scratch_file
+from pipeline3d.defs.assets.family import cut_out_object, model_asset, scratch_file
 from pipeline3d.defs.assets.products import product_photos
 from pipeline3d.errors import PermanentFailure
-from pipeline3d.imaging import background_models, decoding, framing
+from pipeline3d.imaging import decoding, framing
 from pipeline3d.values import JobInput, Kind
-from resources.model_places import ModelPlaces
+from resources.model_tools import ModelTools
 from resources.object_store import ObjectStore
 from resources.request_run import RequestRun
 from resources.run_guard import RunGuard
@@ -57,18 +57,13 @@ def source_image(
 def preprocessed_image(
     context: dg.AssetExecutionContext,
     request_run: RequestRun,
-    model_places: ModelPlaces,
+    model_tools: ModelTools,
     source_image: Path,
 ) -> dg.MaterializeResult:
     """Remove the background and centre the object at its foreground ratio."""
     with request_run.stage(context) as run:
         picture = decoding.decode_picture(source_image.read_bytes())
-        matte = background_models.cut_out_with(
-            picture,
-            method=run.job.params.get("background_removal", "auto"),
-            directory=model_places.backgrounds,
-            seed=run.job.params["seed"],
-        )
+        matte = cut_out_object(picture, run.job, model_tools)
         framed = framing.frame_object(picture, matte, foreground_ratio=run.job.params["foreground_ratio"])
         path = scratch_file(run, "preprocessed_image", "cutout.png")
         path.write_bytes(framing.encode_png(framed))

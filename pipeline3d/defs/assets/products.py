@@ -5,11 +5,11 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline3d.defs.assets.family import model_asset, scratch_file
+from pipeline3d.defs.assets.family import cut_out_object, model_asset, scratch_file
 from pipeline3d.errors import UnusableInput
-from pipeline3d.imaging import background_models, decoding, photo_checks
+from pipeline3d.imaging import decoding, photo_checks
 from pipeline3d.values import JobInput
-from resources.model_places import ModelPlaces
+from resources.model_tools import ModelTools
 from resources.photo_fetching import PhotoFetching
 from resources.request_run import RequestRun
 from resources.run_guard import RunGuard
@@ -26,13 +26,13 @@ def product_photos(
     request_run: RequestRun,
     stage_files: StageFiles,
     photo_fetching: PhotoFetching,
-    model_places: ModelPlaces,
+    model_tools: ModelTools,
 ) -> dg.MaterializeResult:
     """Fetch and judge every photo, keep all of them, and hand on the best one with the reasons."""
     with request_run.stage(context) as run:
         addresses = list(run.job.params["image_urls"])
         photos = [_fetch(run, photo_fetching, number, addresses) for number in range(len(addresses))]
-        verdicts = [_judge(photo, run.job, model_places) for photo in photos]
+        verdicts = [_judge(photo, run.job, model_tools) for photo in photos]
         report = [
             {"url": url, **_describe(verdict)} for url, verdict in zip(addresses, verdicts, strict=True)
         ]
@@ -66,7 +66,7 @@ def _fetch(
         return refusal
 
 
-def _judge(photo: bytes | UnusableInput, job: JobInput, places: ModelPlaces) -> photo_checks.PhotoVerdict:
+def _judge(photo: bytes | UnusableInput, job: JobInput, tools: ModelTools) -> photo_checks.PhotoVerdict:
     if isinstance(photo, UnusableInput):
         return photo_checks.judge_photo(None, None, refusal=photo)
     try:
@@ -74,13 +74,7 @@ def _judge(photo: bytes | UnusableInput, job: JobInput, places: ModelPlaces) -> 
     except UnusableInput as refusal:
         return photo_checks.judge_photo(None, None, refusal=refusal)
     try:
-        matte = background_models.cut_out_with(
-            picture,
-            method=job.params["background_removal"],
-            directory=places.backgrounds,
-            seed=job.params["seed"],
-        )
-        return photo_checks.judge_photo(picture, matte, refusal=None)
+        return photo_checks.judge_photo(picture, cut_out_object(picture, job, tools), refusal=None)
     except UnusableInput as refusal:
         return photo_checks.judge_photo(picture, None, refusal=refusal)
 

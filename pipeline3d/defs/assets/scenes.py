@@ -8,11 +8,9 @@ import dagster as dg
 from pipeline3d.defs import engines
 from pipeline3d.defs.assets.family import model_asset, scratch_file
 from pipeline3d.defs.assets.pictures import preprocessed_image
-from resources.model_places import ModelPlaces
-from resources.models import Models
+from resources.model_tools import ModelTools
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
-from resources.wrapper_process import WrapperPrograms
 
 SCENE_CONTENT_TYPE = "application/vnd.safetensors"
 
@@ -27,20 +25,11 @@ def scene_code(
     context: dg.AssetExecutionContext,
     request_run: RequestRun,
     stage_files: StageFiles,
-    models: Models,
-    model_places: ModelPlaces,
-    wrapper_programs: WrapperPrograms,
+    model_tools: ModelTools,
 ) -> dg.MaterializeResult:
     """Run the transformer; a candidate more for each further framing of the photo."""
     with request_run.stage(context) as run:
-        stage = engines.Stage(
-            run=run,
-            files=stage_files,
-            models=models,
-            places=model_places,
-            programs=wrapper_programs,
-            name="scene_code",
-        )
+        stage = engines.Stage(run=run, files=stage_files, tools=model_tools, name="scene_code")
         encoded = engines.encode_scenes(stage)
         for number, scene in enumerate(encoded.scenes[1:], start=2):
             path = scratch_file(run, "scene_code", f"scene-{number}.safetensors")

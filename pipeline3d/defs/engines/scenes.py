@@ -39,9 +39,9 @@ def encode_scenes(stage: Stage) -> EncodedScenes:
     """Run the transformer over the cut-out, and over it framed otherwise for each further candidate."""
     cut_out = stage.cut_out()
     pictures = frame_candidates(cut_out, stage.params["seed"], int(stage.params.get("num_candidates", 1)))
-    device = stage.device()
+    device = stage.tools.device()
     spec = _model_spec(stage, device)
-    with stage.models.use(spec, device=device, run_id=stage.run.run_id) as use:
+    with stage.tools.models.use(spec, device=device, run_id=stage.run.run_id) as use:
         stage.report(0.1, "model is warm" if use.was_warm else "model is loaded")
         scenes = use.run(
             lambda model, divisor: model.encode(pictures, batch_size=max(1, len(pictures) // divisor))
@@ -117,7 +117,7 @@ def _read_scene(stage: Stage, scene: SceneCode, number: int, count: int) -> Made
 def _model_spec(stage: Stage, device: Device) -> ModelSpec[TripoSR]:
     model = shipped_model(stage.job.model_id)
     assert model.weights is not None
-    directory = stage.places.directory / model.weights.directory
+    directory = stage.tools.places.directory / model.weights.directory
 
     def load() -> TripoSR:
         from pipeline3d.generation import triposr

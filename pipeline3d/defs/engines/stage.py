@@ -13,12 +13,9 @@ import numpy.typing as npt
 from pipeline3d.geometry.mesh import TexturedMesh
 from pipeline3d.imaging import framing
 from pipeline3d.values import JobInput, Kind
-from resources.gpu import Device
-from resources.model_places import ModelPlaces
-from resources.models import Models
+from resources.model_tools import ModelTools
 from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile, StageFiles
-from resources.wrapper_process import WrapperPrograms
 
 KINDS_WITH_CUT_OUT = frozenset({Kind.IMAGE_TO_3D, Kind.PRODUCT_TO_3D})
 
@@ -29,9 +26,7 @@ class Stage:
 
     run: RunGuard
     files: StageFiles
-    models: Models
-    places: ModelPlaces
-    programs: WrapperPrograms
+    tools: ModelTools
     name: str
 
     @property
@@ -47,10 +42,6 @@ class Stage:
     def fetch(self, asset: str, name: str | None = None) -> Path:
         """The file of an earlier stage; of several the one of that name, or the newest."""
         return self.files.fetch(self.run, asset, name=name)
-
-    def device(self) -> Device:
-        """Where the request's model runs. Raises ModelNotReady where it wants a GPU and there is none."""
-        return self.models.devices.choose(self.places.wanted_device)
 
     def publish(self, file: LocalFile) -> None:
         """Keep a further file of this stage."""

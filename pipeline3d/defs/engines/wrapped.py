@@ -40,8 +40,8 @@ def run_wrapper(stage: Stage) -> Sequence[MadeMesh]:
     assert wrapper is not None
     out = stage.run.scratch / "wrapper"
     out.mkdir(exist_ok=True)
-    device = stage.device()
-    spec = stage.programs.spec(
+    device = stage.tools.device()
+    spec = stage.tools.programs.spec(
         wrapper,
         device=device,
         weights_bytes=model.vram_bytes,
@@ -49,7 +49,7 @@ def run_wrapper(stage: Stage) -> Sequence[MadeMesh]:
         mode="one_shot" if wrapper in ONE_SHOT else "resident",
         patience=Patience(run_s=LONGEST_S, stalled_s=STALLED_S) if wrapper in ONE_SHOT else None,
     )
-    with stage.models.use(spec, device=device, run_id=stage.run.run_id) as use:
+    with stage.tools.models.use(spec, device=device, run_id=stage.run.run_id) as use:
         try:
             done = run_request(use, _request(stage, out), report=_reporter(stage))
         finally:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from pipeline3d.geometry import glb
 from pipeline3d.geometry.measuring import measure
 from pipeline3d.values import STAGES_BY_ROUTE, Route
 from pipeline3d_tests import tiny_triposr
+from pipeline3d_tests.servers import http_server
 
 pytest.importorskip("torch", reason="TripoSR needs torch, which is an extra")
 
@@ -157,14 +157,8 @@ def shop() -> Iterator[str]:
             self.end_headers()
             self.wfile.write(photos[self.path])
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with http_server(Handler) as address:
+        yield address
 
 
 PRODUCT = {"shop": "mugs.example.com", "product_id": "gid://shopify/Product/123", "quality": "fast"}

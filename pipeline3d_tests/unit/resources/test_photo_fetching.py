@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline3d.errors import Pipeline3dError, TransientFailure, UnusableInput
+from pipeline3d_tests.servers import http_server
 from resources import photo_fetching
 from resources.photo_fetching import PhotoFetching, check_address, is_public
 
@@ -41,14 +41,8 @@ def server() -> Iterator[str]:
                 self.end_headers()  # no length: it ends where the connection does
                 self.wfile.write(BODY)
 
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+    with http_server(Handler) as address:
+        yield address
 
 
 def friendly(**options) -> PhotoFetching:
