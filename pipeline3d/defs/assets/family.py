@@ -41,7 +41,7 @@ def scratch_file(run: RunGuard, asset: str, name: str) -> Path:
 
 
 def cut_out_object(picture: Picture, job: JobInput, tools: ModelTools) -> Matte:
-    """The object of a request's photo by the method asked for; a request from before there was a choice has none."""
+    """The object of a photo by the method that its request names; requests of before the choice name none."""
     return background_models.cut_out_with(
         picture,
         method=job.params.get("background_removal", "auto"),
