@@ -56,9 +56,14 @@ def everything_of(tmp_path, process):
 
 
 def nothing_left_of(processes):
-    return not [
-        process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    ]
+    return not any(is_left(process) for process in processes)
+
+
+def is_left(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def test_nothing_is_left_when_the_parent_of_all_is_killed(tmp_path, running):
