@@ -162,9 +162,11 @@ class Timings:
 
 
 def measure_distance(first: npt.NDArray[np.float32], second: npt.NDArray[np.float32]) -> float:
-    """The largest distance between vertices: of the same number, or to the nearest if the counts differ."""
-    if len(first) == len(second):
-        return float(np.linalg.norm(first - second, axis=1).max())
+    """The largest distance from a vertex, of either, to the nearest one of the other.
+
+    Not in their order: where a sample lies on the level itself, the last bit of its density decides which
+    edge has the vertex, and all later ones are numbered differently.
+    """
     from scipy.spatial import cKDTree
 
     there, back = cKDTree(second).query(first)[0], cKDTree(first).query(second)[0]

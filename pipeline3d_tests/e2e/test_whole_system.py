@@ -181,7 +181,7 @@ def test_requests_survive_the_loss_of_every_other_part(installation, client, pho
         installation, requests=10, seed=5, every_s=3.0, pace_s=0.5, faults=[*faults, Fault.WEBSERVER]
     )
     assert outcome.complaints == []
-    assert {history.state for history in outcome.histories} == {"SUCCEEDED"}
+    assert [history for history in outcome.histories if history.state != "SUCCEEDED"] == []
     assert len(outcome.histories) == 10
     job = finish(client, model)
     assert job["status"] == "SUCCEEDED" or job["error"]["message"]
