@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import UUID
 
 import dagster as dg
+from sqlalchemy import exc as sa_exc
 
 from pipeline3d.errors import LeaseLost, Pipeline3dError
 from pipeline3d.values import STAGES_BY_ROUTE, FailureReport
@@ -115,12 +116,31 @@ def explain_failure(error: BaseException | None, stage: str) -> FailureReport:
         return FailureReport(
             code="out_of_memory", message="The worker ran out of memory.", stage=stage, retryable=True
         )
+    if is_outage_of_postgres(error):
+        return FailureReport(
+            code="database_unavailable",
+            message=f"Postgres went away in the middle of the stage {stage}.",
+            stage=stage,
+            retryable=True,
+        )
     return FailureReport(
         code=INTERNAL_ERROR,
         message=f"The stage {stage} failed unexpectedly ({type(error).__name__}).",
         hint="The run's log has the details; report it to whoever runs this installation.",
         stage=stage,
     )
+
+
+def is_outage_of_postgres(error: BaseException | None) -> bool:
+    """Whether Dagster's own storage lost its connection, in whatever that was wrapped.
+
+    Between two statements the pool waits for the server; a statement that is under way when it dies fails.
+    """
+    while error is not None:
+        if isinstance(error, sa_exc.OperationalError | sa_exc.InterfaceError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _request_id(partition_key: str) -> UUID:

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import dagster as dg
 import pytest
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from pipeline3d.errors import StoreUnavailable, UnusableInput
 from resources import request_run
@@ -70,3 +71,14 @@ def test_a_failed_check_is_explained_as_a_rejected_mesh():
     from dagster._core.errors import DagsterAssetCheckFailedError
 
     assert explain_failure(DagsterAssetCheckFailedError("not_empty"), "mesh").code == "mesh_rejected"
+
+
+def test_a_step_that_fails_because_postgres_died_under_a_statement_is_tried_again():
+    """A kill of Postgres met Dagster's own question of it: requests ended FAILED with internal_error."""
+    lost = OperationalError("SELECT 1", {}, Exception("server closed the connection unexpectedly"))
+    wrapped = RuntimeError("step failed")
+    wrapped.__cause__ = lost
+    for error in (lost, wrapped):
+        report = explain_failure(error, "mesh")
+        assert (report.code, report.retryable) == ("database_unavailable", True)
+    assert not explain_failure(ProgrammingError("SELECT", {}, Exception("no such table")), "mesh").retryable
