@@ -6,7 +6,7 @@ Sources, by the names that the reasons use:
 - Apple: WWDC 2018 session 603 on AR Quick Look, confirmed for all supported devices in 2021;
 - Shopify: its modelling checklist for partners (2025);
 - AR limits: 500,000 triangles (phones 100,000), 4096 px (2048), 50 MB (15), 20 materials, 30 textures,
-  a common set among converters for AR;
+  those of the AR converter that came before this project;
 - printing: design rules of print services, which agree within the given figure.
 
 `error` means that the target refuses or visibly breaks the model, `warning` that it suffers.

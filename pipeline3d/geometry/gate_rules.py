@@ -43,6 +43,7 @@ class Rule:
 
 
 def faces_rule(severity: Severity, at_most: int, reason: str) -> Rule:
+    """How many triangles a target draws."""
     return Rule(
         name="few_faces" if severity == "error" else "few_faces_for_slow_devices",
         sentence="The model has no more triangles than its target draws at full speed.",
@@ -57,6 +58,7 @@ def faces_rule(severity: Severity, at_most: int, reason: str) -> Rule:
 
 
 def texture_px_rule(severity: Severity, at_most: int, reason: str) -> Rule:
+    """How long a side of a picture may be."""
     return Rule(
         name="small_textures" if severity == "error" else "small_textures_for_slow_devices",
         sentence="No texture has a longer side than its target shows.",
@@ -72,6 +74,7 @@ def texture_px_rule(severity: Severity, at_most: int, reason: str) -> Rule:
 
 
 def draw_calls_rule(severity: Severity, at_most: int, reason: str) -> Rule:
+    """How many primitives a target draws."""
     return Rule(
         name="few_draw_calls" if severity == "error" else "few_draw_calls_for_slow_devices",
         sentence="The model is drawn in few steps.",
