@@ -62,8 +62,8 @@ def find_damage(
         return f"{open_edges} open edges, before {original.bad_edges[0]}"
     if forked_edges > 0 and forked_edges > original.bad_edges[1]:
         return f"{forked_edges} edges of more than two faces, before {original.bad_edges[1]}"
-    before = np.ptp(original.points[original.faces.reshape(-1)], axis=0)
-    lost = float((before - np.ptp(points[faces.reshape(-1)], axis=0)).max() / max(before.max(), 1e-30))
+    before = measure_extents(original.points, original.faces)
+    lost = float((before - measure_extents(points, faces)).max() / max(before.max(), 1e-30))
     if lost > MOST_LOST:
         return f"{lost:.0%} of the size is lost"
     flipped = original.flipped_share(faces) if flipped_share is None else flipped_share
@@ -76,6 +76,31 @@ def count_bad_edges(faces: Integers, point_count: int) -> tuple[int, int]:
     """Edges of one face, and of more than two."""
     uses = count_edge_uses(faces.astype(np.int32), point_count).uses
     return int((uses == 1).sum()), int((uses > 2).sum())
+
+
+def find_fork_rings(original: Original, faces: Integers) -> npt.NDArray[np.bool_]:
+    """Places (p) to lock so that edges of more than two of the faces (k,3) cannot come about again.
+
+    At one end of each such edge, the place itself and its neighbours in the original: then its fan stays.
+    """
+    count = len(original.points)
+    edges = count_edge_uses(faces.astype(np.int32), count)
+    one, other = edges.ends(edges.uses > 2)
+    degree = np.bincount(original.faces.reshape(-1), minlength=count)
+    ends = np.where(degree[one] <= degree[other], one, other)
+    at_end = np.zeros(count, bool)
+    at_end[ends] = True
+    ring = np.zeros(count, bool)
+    ring[original.faces[at_end[original.faces].any(axis=1)]] = True
+    return ring
+
+
+def measure_extents(points: Floats, faces: Integers) -> npt.NDArray[np.float64]:
+    """(3): of the points that faces use."""
+    used = np.zeros(len(points), bool)
+    used[faces] = True
+    columns = np.ascontiguousarray(points[used].T, np.float64)
+    return np.asarray(columns.max(axis=1) - columns.min(axis=1), np.float64)
 
 
 def find_solid_faces(faces: Integers, point_count: int) -> npt.NDArray[np.bool_]:

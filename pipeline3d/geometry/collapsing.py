@@ -37,17 +37,22 @@ def collapse_edges(
     *,
     target_faces: int,
     max_error: float = FURTHEST_ERROR,
+    locked: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[Integers, float]:
     """meshoptimizer: faces (k,3) over the same vertices, and its estimate of the error.
 
     vertices (n,3) should lie within a box of about 1; vertices at the same place are a seam, which stays
-    closed. attributes (n,a) weigh in the error by weights (a). Errors are in the unit of the vertices.
+    closed. attributes (n,a) weigh in the error by weights (a). Vertices that are locked (n) stay. Errors are
+    in the unit of the vertices.
     """
     _require_triangles(vertices, faces)
     if attributes.shape != (len(vertices), len(weights)) or len(weights) > MOST_ATTRIBUTES:
         raise ValueError(f"attributes {attributes.shape} and weights {weights.shape} do not fit the vertices")
     if not (np.isfinite(attributes).all() and np.isfinite(weights).all()):
         raise ValueError("attributes and weights must be finite")
+    if locked is not None and locked.shape != (len(vertices),):
+        raise ValueError(f"locks {locked.shape} do not fit {len(vertices)} vertices")
+    locks = None if locked is None else np.ascontiguousarray(locked, np.uint8)
     places = np.ascontiguousarray(vertices, np.float32)
     indices = np.ascontiguousarray(faces, np.uint32).reshape(-1)
     values = np.ascontiguousarray(attributes, np.float32)
@@ -65,7 +70,7 @@ def collapse_edges(
         values.itemsize * len(factors),
         factors.ctypes.data if len(factors) else None,
         len(factors),
-        None,
+        None if locks is None else locks.ctypes.data,
         3 * target_faces,
         max_error,
         ERROR_ABSOLUTE,

@@ -18,10 +18,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.geometry.closest import Surface
-from pipeline3d.geometry.collapse_checks import Original, find_damage, find_solid_faces, sum_directions
+from pipeline3d.geometry.collapse_checks import (
+    Original,
+    find_damage,
+    find_fork_rings,
+    find_solid_faces,
+    sum_directions,
+)
 from pipeline3d.geometry.collapsing import (
     FURTHEST_ERROR,
     collapse_edges,
@@ -45,8 +52,8 @@ FEWEST_FACES = 4
 """A tetrahedron."""
 TOLERANCE = 1.05
 """So many times the target still counts as reached."""
-NEARBY_TARGETS = (1.0, 1.03, 0.95, 0.9)
-"""Two sheets that touch at an edge after one number of collapses are mostly apart again a little later."""
+MOST_REPAIRS = 4
+"""Tries to keep two sheets apart that a collapse made touch at an edge."""
 SPLIT_VERTICES = 1.0
 """Vertices for each face from which on equal ones are looked for; a closed surface has half as many."""
 MOST_TRIES = 7
@@ -115,11 +122,7 @@ def _ways(model: Model, joined: Joined, target_faces: int) -> Iterator[Simplifie
     if model.vertex_count > SPLIT_VERTICES * model.face_count:
         model = merge_equal_vertices(model)
         joined = join(model)
-    for share in NEARBY_TARGETS:
-        found = _collapse(model, joined, max(FEWEST_FACES, int(share * target_faces)), FURTHEST_ERROR)
-        yield found
-        if not isinstance(found, str):
-            break
+    yield _collapse(model, joined, target_faces, FURTHEST_ERROR)
     if any(part.normals is not None for part in model.parts):
         smooth = merge_equal_vertices(Model(parts=tuple(replace(part, normals=None) for part in model.parts)))
         if smooth.vertex_count < model.vertex_count:
@@ -166,14 +169,25 @@ def _simplify_within(model: Model, joined: Joined, target_faces: int, max_error:
 def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float) -> Simplified | str:
     """By meshoptimizer; the vertices that stay are the model's own."""
     attributes, weights = attributes_of(model)
-    faces, error = collapse_edges(
-        joined.vertices, joined.faces, attributes, weights, target_faces=target_faces, max_error=max_error
-    )
     labels, first = joined.places.labels, joined.places.first
-    places = labels[faces]
-    solid = find_solid_faces(places, joined.places.count)
-    faces, places = faces[solid], places[solid]
     original = Original(points=joined.vertices[first], faces=labels[joined.faces])
+    locked: npt.NDArray[np.bool_] | None = None
+    for _ in range(MOST_REPAIRS):
+        faces, error = collapse_edges(
+            joined.vertices,
+            joined.faces,
+            attributes,
+            weights,
+            target_faces=target_faces,
+            max_error=max_error,
+            locked=locked,
+        )
+        faces = faces[find_solid_faces(labels[faces], joined.places.count)]
+        places = labels[faces]
+        rings = find_fork_rings(original, places)
+        if not rings.any() or original.bad_edges[1]:
+            break
+        locked = rings[labels] if locked is None else locked | rings[labels]
     damage = find_damage(original, original.points, places)
     if damage:
         return f"{MESHOPTIMIZER}: {damage}"
