@@ -77,16 +77,22 @@ def read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, dict
 
 
 def _read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, dict[str, Any]]]:
-    placed = list(_find_primitives(source))
-    faces = sum(count_faces(source.document, primitive) for primitive, _, _ in placed)
-    if faces > source.limits.faces:
-        raise refused("model_too_large", f"it has {faces:,} faces; at most {source.limits.faces:,} are taken")
+    placed = check_placed(source)
     materials = Materials(source.document, source.read_image, source.note)
     read: dict[int, TexturedMesh] = {}
     for primitive, matrix, node in placed:
         if id(primitive) not in read:
             read[id(primitive)] = read_primitive(source.accessors, materials, primitive)
         yield read[id(primitive)], matrix, node
+
+
+def check_placed(source: GltfSource) -> list[tuple[dict[str, Any], Matrix, dict[str, Any]]]:
+    """The primitives that make faces, with matrices and nodes. Raises UnusableInput for too many."""
+    placed = list(_find_primitives(source))
+    faces = sum(count_faces(source.document, primitive) for primitive, _, _ in placed)
+    if faces > source.limits.faces:
+        raise refused("model_too_large", f"it has {faces:,} faces; at most {source.limits.faces:,} are taken")
+    return placed
 
 
 def _find_primitives(source: GltfSource) -> Iterator[tuple[dict[str, Any], Matrix, dict[str, Any]]]:

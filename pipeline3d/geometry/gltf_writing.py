@@ -44,9 +44,14 @@ Entry = dict[str, Any]
 
 @dataclass
 class GltfBuilder:
-    """A glTF document as it grows. `embed` puts pictures into the binary content, else they are files."""
+    """A glTF document as it grows.
+
+    `embed` puts pictures into the binary content, else they are files; `keep_uvs` writes texture coordinates
+    that no map uses, which a published file has no use for.
+    """
 
     embed: bool = True
+    keep_uvs: bool = False
     chunks: list[Bytes] = field(default_factory=list)
     length: int = 0
     pictures: list[Texture] = field(default_factory=list)
@@ -88,7 +93,7 @@ class GltfBuilder:
         attributes = {"POSITION": self.add_array(positions, "VEC3", FLOAT, ARRAY_BUFFER, **bounds)}
         if part.normals is not None:
             attributes["NORMAL"] = self.add_array(unit_normals(part.normals), "VEC3", FLOAT, ARRAY_BUFFER)
-        if part.uvs is not None and uses_uvs(part):
+        if part.uvs is not None and (self.keep_uvs or uses_uvs(part)):
             uvs = part.uvs.astype(np.float32, copy=False)
             attributes["TEXCOORD_0"] = self.add_array(uvs, "VEC2", FLOAT, ARRAY_BUFFER)
         if part.colours is not None:
@@ -216,13 +221,13 @@ class GltfBuilder:
 
 
 def build(
-    model: Model, *, name: str, extras: dict[str, Any] | None, embed: bool
+    model: Model, *, name: str, extras: dict[str, Any] | None, embed: bool, keep_uvs: bool = False
 ) -> tuple[Entry, GltfBuilder]:
     """The model's JSON, and its binary content and pictures. Raises BrokenModelOutput, see `check_part`."""
     parts = [part for part in model.parts if len(part.faces)]
     if not parts:
         raise BrokenModelOutput("The model has no faces.", code="empty_mesh")
-    builder = GltfBuilder(embed=embed)
+    builder = GltfBuilder(embed=embed, keep_uvs=keep_uvs)
     for part in parts:
         check_part(part)
     primitives = [builder.add_primitive(part) for part in parts]

@@ -1,123 +1,117 @@
-"""A GLB that a stranger wrote, as our mesh: nodes applied, parts joined, one texture or vertex colours.
+"""A file that somebody uploaded, as a model: GLB, glTF, OBJ, STL, PLY, 3MF, or a ZIP of one with its files.
 
-Read by trimesh, which knows what exporters write. Nothing of the file is trusted: what has no faces, or
-coordinates that are no numbers, is `BrokenModelOutput`.
+Nothing of it is believed: sizes, counts and references are checked before the content is read, coordinates
+after, and nothing outside it is opened. Everything that cannot be used is `UnusableInput` with a code that
+says why (`refusals.HINTS` lists them). A reader may still crash or run long on a file made for that, so what
+comes from outside is read by `import_child.import_in_child`, which does the same in a process of its own.
 """
 
 from __future__ import annotations
 
-import io
-from typing import Any
+import posixpath
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
+from pipeline3d.geometry.import_3mf import read_3mf
+from pipeline3d.geometry.import_archives import Archive, open_archive
+from pipeline3d.geometry.import_gltf import read_glb, read_gltf
+from pipeline3d.geometry.import_limits import LIMITS, ImportLimits
+from pipeline3d.geometry.import_meshes import read_ply, read_stl
+from pipeline3d.geometry.import_obj import read_obj
+from pipeline3d.geometry.made_models import import_model
+from pipeline3d.geometry.mesh import Model
+from pipeline3d.geometry.refusals import broken, refused
 
-from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.geometry.mesh import TexturedMesh
-from pipeline3d.geometry.rendering import smooth_normals, to_linear
+__all__ = ["Format", "Imported", "import_file", "import_model", "read_file"]
 
-SMALLEST_GLB = 200
-"""Bytes; an export without any mesh has 172."""
-MOST_FACES = 5_000_000
-PNG, JPEG = "image/png", "image/jpeg"
-
-
-def import_model(data: bytes) -> TexturedMesh:
-    """The one surface of a GLB. Raises BrokenModelOutput `empty_mesh`, `nan_mesh`, `broken_glb`."""
-    parts = _read_parts(data)
-    if len(parts) == 1:
-        return _as_mesh(parts[0])
-    if any(_picture_of(part) is not None for part in parts):
-        raise _broken("broken_glb", "it has several textured parts, and one is wanted")
-    import trimesh
-
-    return _as_mesh(trimesh.util.concatenate(parts))
+Format = Literal["glb", "gltf", "obj", "stl", "ply", "3mf"]
+FORMATS: tuple[Format, ...] = ("glb", "gltf", "obj", "stl", "ply", "3mf")
+HEAD_BYTES = 4096
+Fetch = Callable[[str], bytes]
 
 
-def _read_parts(data: bytes) -> list[Any]:
-    import trimesh
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Imported:
+    """A model, the format that it came in, and a sentence for each thing that could not be kept."""
 
-    if data[:4] != b"glTF":
-        raise _broken("broken_glb", "it is no GLB")
-    if len(data) < SMALLEST_GLB:
-        raise _broken("empty_mesh", f"{len(data)} bytes hold no mesh")
-    try:
-        scene = trimesh.load_scene(io.BytesIO(data), file_type="glb", process=False)
-        parts = [part for part in scene.dump() if isinstance(part, trimesh.Trimesh) and len(part.faces)]
-    except Exception as error:  # whatever a damaged file makes of the reader
-        raise _broken("broken_glb", f"it cannot be read ({type(error).__name__})") from error
-    if not parts:
-        raise _broken("empty_mesh", "it has no faces")
-    faces = sum(len(part.faces) for part in parts)
-    if faces > MOST_FACES:
-        raise _broken("mesh_too_large", f"it has {faces:,} faces; at most {MOST_FACES:,} are taken")
-    if any(part.faces.min() < 0 or part.faces.max() >= len(part.vertices) for part in parts):
-        raise _broken("broken_glb", "a face names a vertex that does not exist")
-    if not all(np.isfinite(part.vertices).all() for part in parts):
-        raise _broken("nan_mesh", "some of its coordinates are no numbers")
-    return parts
+    model: Model
+    format: Format
+    notes: tuple[str, ...] = ()
 
 
-def _as_mesh(part: Any) -> TexturedMesh:
-    vertices = np.asarray(part.vertices, np.float32)
-    faces = np.asarray(part.faces, np.int32)
-    uvs, picture = _texture_of(part)
-    colours = None
-    if picture is None:
-        colours = _colours_of(part)
-        uvs = None
-    return TexturedMesh(
-        vertices=vertices,
-        faces=faces,
-        normals=_normals_of(part, vertices, faces),
-        uvs=uvs,
-        texture=None if picture is None else picture[0],
-        texture_mime_type=JPEG if picture is None else picture[1],
-        colours=colours,
-    )
+def import_file(path: Path, *, limits: ImportLimits = LIMITS) -> Model:
+    """The model of a stranger's file, Y up; in metres where the format has units. Raises UnusableInput."""
+    return read_file(path, limits=limits).model
 
 
-def _texture_of(part: Any) -> tuple[npt.NDArray[np.float32] | None, tuple[bytes, str] | None]:
-    picture, uv = _picture_of(part), getattr(part.visual, "uv", None)
-    if picture is None or uv is None or len(uv) != len(part.vertices):
-        return None, None
-    opaque = picture.mode in ("RGB", "L")
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG" if opaque else "PNG", **({"quality": 92} if opaque else {}))
-    # trimesh counts v from below, glTF from above
-    flipped = np.column_stack([uv[:, 0], 1.0 - uv[:, 1]]).astype(np.float32)
-    return flipped, (buffer.getvalue(), JPEG if opaque else PNG)
+def read_file(path: Path, *, limits: ImportLimits = LIMITS) -> Imported:
+    """As `import_file`, with what was found on the way. The content decides the format, the name helps."""
+    size = path.stat().st_size
+    if size > limits.file_bytes:
+        raise refused("model_too_large", f"it has {size:,} bytes; at most {limits.file_bytes:,} are taken")
+    if size == 0:
+        raise broken("it is empty")
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head.startswith(b"PK"):
+        with open_archive(path, limits) as archive:
+            return _read_archive(archive, limits)
+    kind = recognise(head, path.name)
+    return _read_content(path.read_bytes(), kind, limits, _nothing_beside)
 
 
-def _picture_of(part: Any) -> Any:
-    material = getattr(part.visual, "material", None)
-    return getattr(material, "baseColorTexture", None) if material is not None else None
+def recognise(head: bytes, name: str) -> Format:
+    """The format by how a file begins and what it is called. Raises UnusableInput `unsupported_format`."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"glTF"):
+        return "glb"
+    if head.startswith((b"ply\n", b"ply\r")):
+        return "ply"
+    if text.startswith(b"{") and (b'"asset"' in head or name.lower().endswith(".gltf")):
+        return "gltf"
+    suffix = posixpath.splitext(name.lower())[1].lstrip(".")
+    if suffix == "3mf":
+        raise refused("archive_refused", "it is no 3MF, which is a ZIP archive")
+    for known in FORMATS:
+        if suffix == known:
+            return known
+    raise refused("unsupported_format", f"{name[:80]!r} is of no format that is read")
 
 
-def _colours_of(part: Any) -> npt.NDArray[np.uint8]:
-    """Linear RGBA: glTF's COLOR_0 is linear already; a material's factor is too."""
-    count = len(part.vertices)
-    if part.visual.kind == "vertex":
-        return np.asarray(part.visual.vertex_colors, np.uint8).reshape(count, 4)
-    factor = getattr(getattr(part.visual, "material", None), "baseColorFactor", None)
-    if factor is None:
-        grey = to_linear(np.full(3, 0.7, np.float32))
-        return np.tile(np.append(np.round(grey * 255), 255).astype(np.uint8), (count, 1))
-    return np.tile(np.asarray(factor, np.uint8), (count, 1))
+def _read_archive(archive: Archive, limits: ImportLimits) -> Imported:
+    if any(name.lower().endswith("3d/3dmodel.model") for name in archive.entries):
+        notes: list[str] = []
+        return Imported(
+            model=read_3mf(archive, limits, notes), format="3mf", notes=tuple(dict.fromkeys(notes))
+        )
+    name = archive.find_model()
+    data = archive.read(name)
+    kind = recognise(data[:HEAD_BYTES], name)
+    anywhere = kind == "obj"
+
+    def fetch(reference: str) -> bytes:
+        find = archive.fetch_anywhere if anywhere else archive.fetch
+        return find(reference, beside=name)
+
+    return _read_content(data, kind, limits, fetch)
 
 
-def _normals_of(part: Any, vertices: Any, faces: Any) -> npt.NDArray[np.float32]:
-    if "vertex_normals" in part._cache and len(part.vertex_normals) == len(vertices):
-        normals = np.asarray(part.vertex_normals, np.float32)
-        lengths = np.linalg.norm(normals, axis=1)
-        if np.isfinite(normals).all() and (np.abs(lengths - 1.0) < 0.01).all():
-            return normals
-    normals = smooth_normals(vertices, faces)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    # A vertex whose faces cancel out has no direction: any unit one is as good.
-    up = np.array([0.0, 1.0, 0.0], np.float32)
-    return np.where(lengths > 0, normals / np.maximum(lengths, 1e-12), up).astype(np.float32)
+def _read_content(data: bytes, kind: Format, limits: ImportLimits, fetch: Fetch) -> Imported:
+    notes: list[str] = []
+    if kind == "glb":
+        model = read_glb(data, limits, notes, fetch=fetch)
+    elif kind == "gltf":
+        model = read_gltf(data, limits, notes, fetch=fetch)
+    elif kind == "obj":
+        model = read_obj(data, limits, notes, fetch=fetch)
+    elif kind == "stl":
+        model = read_stl(data, limits, notes)
+    else:
+        model = read_ply(data, limits, notes)
+    return Imported(model=model, format=kind, notes=tuple(dict.fromkeys(notes)))
 
 
-def _broken(code: str, reason: str) -> BrokenModelOutput:
-    return BrokenModelOutput(f"The model's file cannot be used: {reason}.", code=code)
+def _nothing_beside(reference: str) -> bytes:
+    raise refused("external_reference", f"it names the file {reference[:80]!r} outside itself")

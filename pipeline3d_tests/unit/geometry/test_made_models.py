@@ -1,4 +1,4 @@
-"""A stranger's GLB becomes our mesh, or is refused: nothing is believed."""
+"""What a wrapped model made becomes our mesh, or is refused: nothing is believed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.geometry.importing import import_model
+from pipeline3d.geometry.made_models import import_model
 from pipeline3d.geometry.measuring import measure
 
 
