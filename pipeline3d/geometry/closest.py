@@ -135,7 +135,14 @@ class Surface:
     def _spheres(self) -> tuple[Points, Points]:
         centres = self.corners.mean(axis=1)
         reach = self.corners - centres[:, None]
-        return centres, np.asarray(np.sqrt(np.einsum("mij,mij->mi", reach, reach).max(axis=1)), np.float64)
+        first, second, third = np.einsum("mij,mij->im", reach, reach)
+        return centres, np.asarray(np.sqrt(np.maximum(np.maximum(first, second), third)), np.float64)
+
+    @cached_property
+    def diagonal(self) -> float:
+        """Of the bounding box."""
+        columns = self.corners.reshape(-1, 3).T  # a column at a time: reducing rows of three is slow
+        return float(np.linalg.norm([np.ptp(column) for column in columns]))
 
     def _best(self, points: Points, faces: Indices) -> tuple[Indices, Points, Points]:
         count, width = faces.shape

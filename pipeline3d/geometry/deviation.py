@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline3d.geometry.closest import Points, Surface
 
-PROBES = 8_000
+PROBES = 6_000
 """On each of the two surfaces, and at most as many of the source's vertices."""
 FAR_SHARE = 0.03
 """So many of the distances, the largest, are measured again with more candidates: they make the maximum."""
@@ -39,14 +39,13 @@ NO_DEVIATION = Deviation(maximum_m=0.0, rms_m=0.0, relative_maximum=0.0, relativ
 def measure_deviation(source: Surface, found: Surface, *, probes: int = PROBES) -> Deviation:
     """The larger of both directions: the maximum (sampled Hausdorff distance) and the root mean square."""
     corners = source.corners.reshape(-1, 3)
-    diagonal = float(np.linalg.norm(corners.max(axis=0) - corners.min(axis=0)))
     there, back = source.spread(probes)[0], found.spread(probes)[0]
     there_maximum, there_rms = _distances(
         np.concatenate([there, corners[:: 1 + len(corners) // probes]]), len(there), found
     )
     back_maximum, back_rms = _distances(back, len(back), source)
     maximum, rms = max(there_maximum, back_maximum), max(there_rms, back_rms)
-    scale = diagonal if diagonal > 0 else 1.0
+    scale = source.diagonal if source.diagonal > 0 else 1.0
     return Deviation(maximum_m=maximum, rms_m=rms, relative_maximum=maximum / scale, relative_rms=rms / scale)
 
 

@@ -47,7 +47,8 @@ def join(model: Model) -> Joined:
         raise UnusableInput("the model has no faces", code="no_faces", hint="Send a model with a surface.")
     surface = model.surface()
     vertices = surface.vertices.astype(np.float64)
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    low = np.array([column.min() for column in vertices.T])  # reducing rows of three is slow
+    high = np.array([column.max() for column in vertices.T])
     centre, scale = (low + high) / 2, float((high - low).max())
     if not scale > 0:
         scale = 1.0
