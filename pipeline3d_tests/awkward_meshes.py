@@ -46,11 +46,14 @@ def textured_sphere(*, rows: int = 12, columns: int = 16, radius: float = 0.5) -
     corner, right, below, both = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     upper = np.stack([corner, below, right], axis=-1)[1:].reshape(-1, 3)
     lower = np.stack([right, below, both], axis=-1)[:-1].reshape(-1, 3)
+    # One corner of either pole belongs to no face.
+    uvs = np.stack([across, down], axis=-1).reshape(-1, 2)[1:-1].astype(np.float32)
+    normals = normals[1:-1]
     return TexturedMesh(
         vertices=(normals * np.float32(radius)).astype(np.float32),
-        faces=np.concatenate([upper, lower]).astype(np.int32),
+        faces=np.concatenate([upper, lower]).astype(np.int32) - np.int32(1),
         normals=normals,
-        uvs=np.stack([across, down], axis=-1).reshape(-1, 2).astype(np.float32),
+        uvs=uvs,
         texture=checkerboard(),
         texture_mime_type="image/png",
     )

@@ -168,6 +168,6 @@ def count_pinched_points(faces: Ids, point_count: int) -> int:
     return int((np.bincount(fans, minlength=1) > 1).sum())
 
 
-def next_half_edge(half_edges: Ids) -> Ids:
+def next_half_edge(half_edges: npt.NDArray[np.integer]) -> Ids:
     """The half edge that follows in the same face."""
     return np.where(half_edges % 3 == 2, half_edges - 2, half_edges + 1).astype(np.int32)
