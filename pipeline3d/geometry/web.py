@@ -38,6 +38,7 @@ from pipeline3d.geometry.gltf_writing import (
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
 from pipeline3d.geometry.quantising import EXTENSION as QUANTISATION
 from pipeline3d.geometry.quantising import Grid, Precision, grid_of, quantise_uvs
+from pipeline3d.geometry.thinning import thin_out
 from pipeline3d.geometry.web_reading import decompress
 from pipeline3d.geometry.web_textures import TextureFormat, compressing_textures
 
@@ -49,6 +50,7 @@ Entry = dict[str, Any]
 TEXTURE_PX = 2048
 MOST_TEXTURE_PX = 8192
 WEB_PRECISION = Precision()
+MOST_SIMPLIFY_ERROR = 0.1
 COMPONENTS = {
     np.dtype(np.int8): BYTE,
     np.dtype(np.uint8): UNSIGNED_BYTE,
@@ -67,8 +69,12 @@ def compress(
     texture_px: int = TEXTURE_PX,
     texture_format: TextureFormat = "webp",
     precision: Precision = WEB_PRECISION,
+    simplify_error: float | None = None,
 ) -> bytes:
     """The model as a small GLB. What it may differ from the model is bounded by `precision`.
+
+    `simplify_error` is a share of the largest extent by which faces may be joined (0.0001 cannot be seen and
+    saves a third of a scanned mesh); without it every face is kept.
 
     `texture_px` bounds the longer side of pictures. Faces keep their number with meshopt; Draco drops those
     with two equal corners. Equal models give equal bytes. Raises BrokenModelOutput `empty_mesh`, `nan_mesh`,
@@ -78,6 +84,10 @@ def compress(
         raise InvalidParameters(f"The codec is meshopt or draco, not {codec!r}.", code="unknown_codec")
     if not 1 <= texture_px <= MOST_TEXTURE_PX:
         raise InvalidParameters(f"Textures have 1 to {MOST_TEXTURE_PX} pixels a side, not {texture_px}.")
+    if simplify_error is not None and not 0.0 < simplify_error <= MOST_SIMPLIFY_ERROR:
+        raise InvalidParameters(
+            f"simplify_error is a share above 0 and at most {MOST_SIMPLIFY_ERROR}, not {simplify_error}."
+        )
     whole = Model(parts=tuple(_as_drawn(part) for part in model.parts if len(part.faces)))
     if not whole.parts:
         raise BrokenModelOutput("The model has no faces.", code="empty_mesh")
@@ -86,10 +96,11 @@ def compress(
     grid = grid_of(whole, precision.position_bits)
     builder = MeshoptBuilder(grid=grid) if codec == "meshopt" else DracoBuilder()
     with compressing_textures(whole, longest_px=texture_px, texture_format=texture_format) as finish:
+        shape = whole if simplify_error is None else thin_out(whole, simplify_error)
         if codec == "meshopt":
-            geometries: list[Any] = [quantise(part, grid, precision) for part in whole.parts]
+            geometries: list[Any] = [quantise(part, grid, precision) for part in shape.parts]
         else:
-            geometries = [draco_codec.encode_part(part, grid, precision) for part in whole.parts]
+            geometries = [draco_codec.encode_part(part, grid, precision) for part in shape.parts]
         pictured = finish()
     primitives = [
         builder.add_compressed(part, geometry)
