@@ -266,6 +266,8 @@ def _check_coordinates(
         wanted = f"TEXCOORD_{info.get('texCoord', 0)}"
         if wanted not in attributes:
             complaints.error("MESH_PRIMITIVE_TOO_FEW_TEXCOORDS", pointer, f"{name} needs {wanted}")
+    if "normalTexture" in material and "TANGENT" not in attributes:
+        complaints.info("MESH_PRIMITIVE_GENERATED_TANGENT_SPACE", pointer, "viewers compute its tangents")
 
 
 def _texture_infos(material: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

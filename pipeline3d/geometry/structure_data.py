@@ -81,6 +81,10 @@ def check_data(document: dict[str, Any], content: bytes, complaints: Complaints)
         for part, primitive in enumerate(objects_of(mesh, "primitives", f"/meshes/{number}", Complaints())):
             pointer = f"/meshes/{number}/primitives/{part}"
             _check_primitive(primitive, pointer, accessors, quantized, judged, complaints)
+            packed = object_of(primitive, "extensions").get(DRACO)
+            if packed is not None:
+                packed = packed if isinstance(packed, dict) else {}
+                _check_draco(packed, f"{pointer}/extensions/{DRACO}", spans, complaints)
     return spans
 
 
@@ -258,6 +262,20 @@ def _check_primitive(
         _check_indices(primitive, pointer, accessors, min(counts.values(), default=0), complaints)
     elif counts and primitive.get("mode", TRIANGLES) == TRIANGLES and min(counts.values()) % 3:
         complaints.warning("MESH_PRIMITIVE_INCOMPATIBLE_MODE", pointer, "its vertices are no whole triangles")
+
+
+def _check_draco(
+    packed: dict[str, Any], pointer: str, spans: list[Span | None], complaints: Complaints
+) -> None:
+    view = whole(packed.get("bufferView"))
+    if view is None or view >= len(spans):
+        complaints.error(
+            "UNRESOLVED_REFERENCE", pointer, f"there is no buffer view {packed.get('bufferView')!r}"
+        )
+    elif not object_of(packed, "attributes"):
+        complaints.error("EMPTY_ENTITY", f"{pointer}/attributes", "names no attribute")
+    else:
+        complaints.info("COMPRESSED_NOT_DECODED", pointer, "compressed: its values were not looked into")
 
 
 def _check_attribute(

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline3d.geometry.complaints import MOST_COMPLAINTS
-from pipeline3d.geometry.glb import encode_glb
-from pipeline3d.geometry.mesh import TexturedMesh
+from pipeline3d.geometry.glb import encode_glb, encode_model
+from pipeline3d.geometry.mesh import Material, Model, Texture, TexturedMesh
 from pipeline3d.geometry.structure_check import check_glb
 from pipeline3d_tests.broken_glbs import CONTENT, DOCUMENT, WHOLE, changed, cube, packed
 from pipeline3d_tests.pictures import draw, encode
@@ -36,6 +36,18 @@ def codes(data: bytes) -> set[str]:
 )
 def test_what_we_write_is_clean(mesh):
     assert check_glb(encode_glb(mesh, name="thing", extras={"seed": 7})) == []
+
+
+def test_a_model_of_several_parts_with_every_map_is_clean():
+    png = Texture(data=encode(draw("apple", "plain", size=16).rgb, "PNG"), mime_type="image/png")
+    every = Material(metallic_roughness=png, normal=png, occlusion=png, emissive=png, alpha_mode="MASK")
+    plain = cube(texture=None, uvs=None, normals=None, colours=np.full((8, 4), 9, np.uint8))
+    webp = cube(texture=encode(draw("apple", "plain", size=16).rgb, "WEBP"), texture_mime_type="image/webp")
+    data = encode_model(Model(parts=(cube(material=every), plain, webp)), name="parts")
+    # The one part with a normal map has no tangents, as the writer leaves them to viewers.
+    assert [(found.severity, found.code) for found in check_glb(data)] == [
+        ("info", "MESH_PRIMITIVE_GENERATED_TANGENT_SPACE")
+    ]
 
 
 @given(

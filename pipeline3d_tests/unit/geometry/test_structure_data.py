@@ -126,3 +126,19 @@ def test_compressed_views_are_said_to_be_unread_and_their_place_is_checked():
         **{f"bufferViews__{POSITION_VIEW}__extensions": {name: packed}, "extensionsUsed": [name]}
     )
     assert "BUFFER_VIEW_TOO_LONG" in codes(outside)
+
+
+@pytest.mark.parametrize(
+    ("packed", "code"),
+    [
+        ({"bufferView": 0, "attributes": {"POSITION": 0}}, "COMPRESSED_NOT_DECODED"),
+        ({"bufferView": 99, "attributes": {"POSITION": 0}}, "UNRESOLVED_REFERENCE"),
+        ({"bufferView": 0, "attributes": {}}, "EMPTY_ENTITY"),
+        ([], "UNRESOLVED_REFERENCE"),
+    ],
+)
+def test_draco_is_said_to_be_unread_and_its_place_is_checked(packed, code):
+    name = "KHR_draco_mesh_compression"
+    assert codes(changed(meshes__0__primitives__0__extensions={name: packed}, extensionsUsed=[name])) == {
+        code
+    }
