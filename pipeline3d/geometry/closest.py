@@ -56,6 +56,10 @@ class Surface:
         """The surface of a mesh with faces."""
         return cls(corners=mesh.vertices.astype(np.float64)[mesh.faces], normal_length=normal_length)
 
+    def prepare(self) -> None:
+        """Work out all that is kept: threads may share the surface afterwards."""
+        _ = (self.normals, self.areas, self.diagonal, self._tree, self._spheres)
+
     @cached_property
     def directions(self) -> Points:
         """(m,3): perpendicular to each face, as long as twice its area."""

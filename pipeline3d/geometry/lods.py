@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,8 @@ from pipeline3d.geometry.mesh import Material, Model, Texture, TexturedMesh
 from pipeline3d.geometry.simplifying import FEWEST_FACES, simplify
 
 SHARES = (1.0, 0.5, 0.25, 0.1)
+THREADS = 2
+"""Levels that are made at the same time."""
 LEAST_SIDE_PX = 64
 """Smaller pictures save nothing."""
 MOST_PIXELS = 16_384**2
@@ -49,27 +52,32 @@ def build_lods(model: Model, *, shares: Sequence[float] = SHARES) -> tuple[Lod, 
     if not shares or any(not 0 < share <= 1 for share in shares) or any(np.diff(shares) >= 0):
         raise InvalidParameters(f"shares {tuple(shares)} do not fall from at most 1 towards 0")
     source = Surface.of(model.surface()) if model.face_count else None
-    pictures = _Pictures()
-    levels: list[Lod] = []
-    for level, share in enumerate(shares):
-        target = max(FEWEST_FACES, round(share * model.face_count))
-        found = simplify(model, target_faces=target)
-        unchanged = found.model is model or source is None
-        levels.append(
-            Lod(
-                share=share,
-                model=shrink_pictures(found.model, level, pictures),
-                faces=found.model.face_count,
-                deviation=NO_DEVIATION
-                if unchanged or source is None
-                else measure_deviation(source, Surface.of(found.model.surface())),
-                library=found.library,
-                reached=found.reached,
-                texture_scale=0.5**level,
-                rejected=found.rejected,
-            )
+    if source is not None and len(shares) > 1:
+        source.prepare()  # before threads share it
+
+    def build(share: float) -> Lod:
+        found = simplify(model, target_faces=max(FEWEST_FACES, round(share * model.face_count)))
+        deviation = NO_DEVIATION
+        if found.model is not model and source is not None:
+            deviation = measure_deviation(source, Surface.of(found.model.surface()))
+        return Lod(
+            share=share,
+            model=found.model,
+            faces=found.model.face_count,
+            deviation=deviation,
+            library=found.library,
+            reached=found.reached,
+            texture_scale=1.0,
+            rejected=found.rejected,
         )
-    return tuple(levels)
+
+    with ThreadPoolExecutor(THREADS) as threads:  # the libraries and NumPy's large steps let others run
+        levels = list(threads.map(build, shares))
+    pictures = _Pictures()
+    return tuple(
+        replace(found, model=shrink_pictures(found.model, level, pictures), texture_scale=0.5**level)
+        for level, found in enumerate(levels)
+    )
 
 
 class _Pictures:
@@ -133,7 +141,7 @@ def _decode(data: bytes) -> npt.NDArray[np.uint8]:
             hint="Send JPEG, PNG or WebP of at most 16384 pixels a side.",
         )
     if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = (pixels // 257).astype(np.uint8)
     return np.asarray(pixels, np.uint8)
 
 
