@@ -154,7 +154,7 @@ class _Covers:
     def __init__(self, work: Workpiece, rims: Rims) -> None:
         self.work, self.rims = work, rims
         keys, _ = half_edge_keys(work.welded, work.point_count)
-        self.edges = np.unique(keys)
+        self.edges = np.sort(keys)
         self.sources: list[int] = []
         self.lookalikes: list[int] = []
         self.normals: dict[int, Doubles] = {}

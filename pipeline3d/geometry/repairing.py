@@ -53,7 +53,8 @@ class Repaired:
 class Step:
     """One repair: `run` gives the workpiece, how much it did, and what it left undone.
 
-    `shape_stays`: the area and the bounds must be as they were, or the step is undone.
+    `shape_stays`: should the area or the bounds come out otherwise, the step is undone. The others only
+    turn faces or mean to change the shape, within bounds of their own.
     """
 
     kind: str
@@ -142,6 +143,7 @@ def _steps(level: Level) -> tuple[Step, ...]:
             kind="turned_faces",
             sentence="Faces turned to look the same way as their neighbours: {}.",
             run=_wind_alike,
+            shape_stays=False,
         ),
         Step(
             kind="floaters",
@@ -153,6 +155,7 @@ def _steps(level: Level) -> tuple[Step, ...]:
             kind="turned_pieces",
             sentence="Pieces turned that were inside out: {}.",
             run=_told(winding.turn_outwards),
+            shape_stays=False,
         ),
         Step(
             kind="filled_holes",
@@ -202,17 +205,11 @@ def _take(step: Step, work: Workpiece, changes: list[Change], left: list[str]) -
 
 def _same_shape(before: Workpiece, after: Workpiece) -> bool:
     areas = [np.linalg.norm(face_normals(work), axis=1).sum() for work in (before, after)]
-    bounds = [_bounds(work) for work in (before, after)]
-    moved = np.abs(bounds[0] - bounds[1]).max()
+    moved = np.abs(before.bounds - after.bounds).max()
     return bool(
         abs(areas[1] - areas[0]) <= MOST_AREA_CHANGE * areas[0]
         and moved <= MOST_EXTENT_CHANGE * before.diagonal
     )
-
-
-def _bounds(work: Workpiece) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    used = work.positions[work.faces.reshape(-1)].astype(np.float64)
-    return np.stack([used.min(axis=0), used.max(axis=0)])
 
 
 def _finish(

@@ -42,10 +42,17 @@ class Workpiece:
         return self.positions[self.faces].astype(np.float64)
 
     @property
+    def bounds(self) -> npt.NDArray[np.float64]:
+        """The lowest and the highest coordinates (2,3) that faces use; there is at least one."""
+        used = np.zeros(len(self.positions), bool)
+        used[self.faces] = True
+        places = self.positions[used]
+        return np.stack([places.min(axis=0), places.max(axis=0)]).astype(np.float64)
+
+    @property
     def diagonal(self) -> float:
-        """Of the bounding box of what faces use."""
-        used = self.positions[np.unique(self.faces)].astype(np.float64)
-        return float(np.linalg.norm(used.max(axis=0) - used.min(axis=0))) if len(used) else 0.0
+        """Of the bounds; 0 without faces."""
+        return float(np.linalg.norm(np.diff(self.bounds, axis=0))) if len(self.faces) else 0.0
 
 
 def lay_open(model: Model) -> Workpiece:
