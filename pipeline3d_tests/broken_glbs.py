@@ -24,7 +24,7 @@ PICTURE = encode(draw("apple", "plain", size=16).rgb, "JPEG")
 def cube(**more) -> TexturedMesh:
     outwards = (CORNERS - 0.5) / np.linalg.norm(CORNERS - 0.5, axis=1, keepdims=True)
     parts = {"normals": outwards.astype(np.float32), "uvs": CORNERS[:, :2].copy(), "texture": PICTURE}
-    return TexturedMesh(vertices=CORNERS, faces=FACES, **(parts | more))
+    return TexturedMesh(**({"vertices": CORNERS, "faces": FACES} | parts | more))
 
 
 WHOLE = encode_glb(cube(), name="cube", extras={"extensions": {"ours": 1}})

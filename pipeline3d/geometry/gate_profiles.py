@@ -132,7 +132,7 @@ PRINT = (
     ),
     Rule(
         name="manifold",
-        sentence="Every edge belongs to exactly two faces.",
+        sentence="No edge has more than two faces, and no point merely joins two surfaces.",
         severity="error",
         fact="manifold",
         must_be=True,
