@@ -79,7 +79,7 @@ class QualityReport:
         counts = (
             (self.count("fail", "error"), "error", "errors"),
             (self.count("fail", "warning"), "warning", "warnings"),
-            (self.count("unknown"), "unknown", "unknown"),
+            (self.count("unknown"), "not measured", "not measured"),
             (self.count("fixed"), "fixed", "fixed"),
         )
         told = [f"{number} {one if number == 1 else many}" for number, one, many in counts if number]
@@ -92,7 +92,7 @@ class QualityReport:
             "profile": self.profile,
             "verdict": self.verdict,
             "summary": self.summary,
-            "errors": self.count("fail", "error") + self.count("unknown", "error"),
+            "errors": self.count("fail", "error"),
             "warnings": self.count("fail", "warning"),
             "unknown": self.count("unknown"),
             "fixed": self.count("fixed"),

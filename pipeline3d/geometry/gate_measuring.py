@@ -42,7 +42,7 @@ def describe_delivery(
     """All facts that can be known; `facts` is `measure(model)`, with `thinnest_m` where it was asked for.
 
     `file_bytes` has the sizes of "glb", "web_glb" and "usdz" as far as they were made. What is None here
-    stays unknown.
+    stays unknown, and so does the volume of a surface that encloses none.
     """
     sizes = file_bytes or {}
     sides = _texture_sides(model)
@@ -67,7 +67,7 @@ def describe_delivery(
         lods=lods,
         extents_m=facts.extents,
         ground_gap_m=abs(facts.bounds[0][1]),
-        volume_m3=facts.volume,
+        volume_m3=facts.volume if facts.watertight and facts.winding_consistent else None,
         watertight=facts.watertight,
         manifold=not (facts.non_manifold_edges or facts.pinched_points),
         winding_consistent=facts.winding_consistent,

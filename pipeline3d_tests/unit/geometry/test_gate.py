@@ -159,7 +159,7 @@ def test_the_report_as_json_is_stable_and_plain():
     assert list(told) == [
         "version", "profile", "verdict", "summary", "errors", "warnings", "unknown", "fixed", "checks",
     ]  # fmt: skip
-    assert (told["verdict"], told["errors"], told["unknown"]) == ("FAIL", 2, 2)
+    assert (told["verdict"], told["errors"], told["unknown"]) == ("FAIL", 1, 2)
     assert set(told["checks"][0]) == {
         "name", "sentence", "severity", "outcome", "value", "unit", "limit", "at_least", "at_most",
         "before", "done", "hint", "reason",
@@ -174,6 +174,7 @@ def test_the_table_says_value_limit_and_what_to_do():
     assert "at least 0.8 mm" in line
     assert "size_m" in line
     assert text.startswith("print: FAIL (1 error, 1 warning)")
+    assert judge("print", DeliveryFacts()).summary == "print: FAIL (13 not measured)"
 
 
 def test_nothing_that_a_step_says_can_break_the_page():

@@ -94,6 +94,7 @@ def test_a_hole_that_repair_covers_is_told_in_the_report():
     open_box = Model(parts=(replace(part, faces=part.faces[:-1]),))
     repaired = repair(open_box, level="solid")
     before, after = described(open_box), described(repaired.model)
+    assert (before.volume_m3, after.volume_m3) == (None, pytest.approx(1))
     fixes = fixes_between(before, after, step="repaired_mesh", done=repair_sentences(repaired.changes))
     (check,) = [check for check in judge("print", after, fixes).checks if check.name == "watertight"]
     assert (check.outcome, check.before) == ("fixed", False)
