@@ -57,7 +57,6 @@ class _Package:
     objects: dict[Key, _Object] = field(default_factory=dict)
     palettes: dict[Key, list[Colour]] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
-    faces: int = 0
 
 
 def read_3mf(archive: Archive, limits: ImportLimits, notes: list[str]) -> Model:
@@ -68,10 +67,11 @@ def read_3mf(archive: Archive, limits: ImportLimits, notes: list[str]) -> Model:
     package = _Package(archive, limits, notes)
     try:
         scale, items = _read_file(package, roots[0])
+        _check_counts(package, [key for key, _ in items])
         upright = scale * np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float64)
         whole = np.eye(4)
         whole[:3, :3] = upright
-        parts = [part for key, matrix in items for part in _build(package, key, whole @ matrix, 1)]
+        parts = [part for key, matrix in items for part in _build(package, key, whole @ matrix)]
     except (KeyError, ValueError, TypeError, OverflowError, IndexError) as error:
         raise broken(f"its XML is not as 3MF is described ({type(error).__name__})") from error
     return check_model(join_by_material(parts), limits)
@@ -130,24 +130,38 @@ def _read_object(package: _Package, name: str, element: Any) -> _Object:
     return _Object(vertices, faces.astype(np.int32), colours, components)
 
 
-def _build(
-    package: _Package, key: Key, matrix: npt.NDArray[np.float64], depth: int
-) -> Iterator[TexturedMesh]:
-    """An object and what is below it, placed."""
+def _check_counts(package: _Package, keys: list[Key]) -> None:
+    """Count what the build will make, each object once, however often it is placed."""
+    counted: dict[Key, tuple[int, int]] = {}
+    totals = [_count(package, key, counted, 1) for key in keys]
+    faces, placed = sum(total[0] for total in totals), sum(total[1] for total in totals)
+    if faces > package.limits.faces or placed > package.limits.primitives:
+        raise refused("model_too_large", f"it places {placed:,} objects with {faces:,} faces")
+
+
+def _count(package: _Package, key: Key, counted: dict[Key, tuple[int, int]], depth: int) -> tuple[int, int]:
+    """Faces of an object and all below it, and how many objects that are."""
     if depth > DEPTH:
         raise broken("its components are below themselves, or too deep")
+    if key in counted:
+        return counted[key]
     if key not in package.objects and key[0] not in package.read and key[0] in package.archive.entries:
         _read_file(package, key[0])
     if key not in package.objects:
         raise broken(f"there is no object {key[1][:40]!r}")
     found = package.objects[key]
-    package.faces += max(1, len(found.faces))  # an object without faces costs time as well
-    if package.faces > package.limits.faces:
-        raise refused("model_too_large", f"it has more than {package.limits.faces:,} faces")
+    below = [_count(package, component, counted, depth + 1) for component, _ in found.components]
+    counted[key] = len(found.faces) + sum(b[0] for b in below), 1 + sum(b[1] for b in below)
+    return counted[key]
+
+
+def _build(package: _Package, key: Key, matrix: npt.NDArray[np.float64]) -> Iterator[TexturedMesh]:
+    """An object and what is below it, placed."""
+    found = package.objects[key]
     for part in _split_by_colour(package, key[0], found):
         yield place(part, matrix)
     for below, moved in found.components:
-        yield from _build(package, below, matrix @ moved, depth + 1)
+        yield from _build(package, below, matrix @ moved)
 
 
 def _split_by_colour(package: _Package, name: str, found: _Object) -> Iterator[TexturedMesh]:

@@ -11,20 +11,20 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from pipeline3d.geometry.gltf_container import Bytes, pack, parse_document, unpack
-from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, check_placed, no_files, read_placed
+from pipeline3d.geometry.gltf_container import Bytes, parse_document, unpack
+from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, no_files, read_placed
 from pipeline3d.geometry.import_limits import ImportLimits
 from pipeline3d.geometry.import_parts import check_model, join_by_material, keep_used_vertices, place
 from pipeline3d.geometry.import_pictures import PictureGate
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.refusals import broken, refused
 
-COMPRESSED = {"EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_draco_mesh_compression"}
+COMPRESSED = {"EXT_meshopt_compression", "KHR_draco_mesh_compression"}
 UNDERSTOOD = {"EXT_texture_webp", "KHR_mesh_quantization", "KHR_texture_transform"}
 HARMLESS = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp_", "MSFT_lod", "KHR_audio")
 """What begins so adds to the look or the behaviour; the shape is right without it."""
 REMOTE = ("http:", "https:", "ftp:", "file:", "//")
-MOST_VIEWS = 1_000_000
+MOST_ENTRIES = 1_000_000
 
 Fetch = Callable[[str], bytes]
 
@@ -44,10 +44,12 @@ def _read(
     document: dict[str, Any], content: Bytes | None, limits: ImportLimits, notes: list[str], fetch: Fetch
 ) -> Model:
     try:
-        compression = _check_document(document, limits)
+        compressed = _check_document(document, limits)
         buffers = _read_buffers(document, content, guarded(fetch), limits)
-        if compression:
-            return _read_compressed(document, buffers, limits)
+        if compressed:
+            from pipeline3d.geometry.web_reading import expand
+
+            document, buffers = expand(document, buffers, limits=limits)
         gate = PictureGate(limits)
         source = GltfSource(document, buffers, guarded(fetch), gate.check, limits, notes)
         parts = [place(keep_used_vertices(part), matrix) for part, matrix, _ in read_placed(source)]
@@ -58,22 +60,21 @@ def _read(
         ) from error
 
 
-def _check_document(document: dict[str, Any], limits: ImportLimits) -> set[str]:
-    """The compressions that it needs. Raises UnusableInput for what cannot be read."""
+def _check_document(document: dict[str, Any], limits: ImportLimits) -> bool:
+    """Whether it needs decompression. Raises UnusableInput for what cannot be read."""
     version = str(document["asset"]["version"])
     if not version.startswith("2."):
         raise refused("unsupported_format", f"it is glTF {version[:20]}; version 2.0 is read")
     required = set(map(str, document.get("extensionsRequired", [])))
-    compression = (required | set(map(str, document.get("extensionsUsed", [])))) & COMPRESSED
     unknown = {name for name in required - COMPRESSED - UNDERSTOOD if not name.startswith(HARMLESS)}
     if unknown:
         raise refused("unsupported_extension", f"it needs {', '.join(sorted(unknown))[:200]}")
     for kind in ("accessors", "bufferViews", "materials", "textures", "images", "meshes"):
-        if len(document.get(kind, [])) > MOST_VIEWS:
+        if len(document.get(kind, [])) > MOST_ENTRIES:
             raise refused("model_too_large", f"it has {len(document[kind]):,} {kind}")
     if len(document.get("images", [])) > limits.pictures:
         raise refused("model_too_large", f"it has {len(document['images']):,} pictures")
-    return compression & required
+    return bool(required & COMPRESSED)
 
 
 def _read_buffers(
@@ -98,34 +99,6 @@ def _read_buffers(
             raise refused("model_too_large", f"its buffers have more than {limits.archive_bytes:,} bytes")
         buffers.append(memoryview(data)[:length])
     return buffers
-
-
-def _read_compressed(document: dict[str, Any], buffers: list[Bytes], limits: ImportLimits) -> Model:
-    """Through the decoders of compressed GLBs; pictures and nodes are checked before, the model after."""
-    from pipeline3d.geometry.web import decompress
-
-    if len(buffers) > 1 and any(len(buffer) for buffer in buffers[1:]):
-        raise refused("unsupported_extension", "it is compressed and has several buffers")
-    source = GltfSource(document, buffers, no_files, PictureGate(limits).check, limits)
-    for number in range(len(document.get("images", []))):
-        source.read_image(number)
-    _check_counts(source)
-    plain = dict(document)
-    if plain.get("buffers"):
-        plain["buffers"] = [
-            {key: value for key, value in buffer.items() if key != "uri"} for buffer in plain["buffers"]
-        ]
-    model = decompress(pack(plain, [bytes(buffers[0])] if buffers else []))
-    return check_model(model.parts, limits)
-
-
-def _check_counts(source: GltfSource) -> None:
-    """Raise UnusableInput where nodes, primitives or what accessors say of their lengths is over a limit."""
-    check_placed(source)
-    vertices = sum(int(accessor["count"]) for accessor in source.document.get("accessors", []))
-    most = 8 * (source.limits.vertices + source.limits.faces)
-    if vertices > most:
-        raise refused("model_too_large", f"its arrays have {vertices:,} entries; at most {most:,} are taken")
 
 
 def guarded(fetch: Fetch) -> Fetch:

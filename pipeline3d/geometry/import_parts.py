@@ -21,21 +21,22 @@ from pipeline3d.geometry.refusals import broken, refused
 FARTHEST = 1e9
 """Units from the origin; the square of an area still fits a float32."""
 
+FEW = 8
+"""A part that names less than this share of the vertices is numbered by sorting its own."""
 OPTIONAL = ("normals", "uvs", "colours")
 
 
 def keep_used_vertices(part: TexturedMesh) -> TexturedMesh:
     """The part without vertices that no face names, with arrays of its own."""
-    used = np.zeros(len(part.vertices), np.bool_)
-    used[part.faces] = True
-    if used.all():
-        kept: Any = slice(None)
-        faces = part.faces.astype(np.int32)
+    if part.faces.size * FEW < len(part.vertices):  # one of many parts that share their vertices
+        kept, numbers = np.unique(part.faces, return_inverse=True)
+        faces = numbers.reshape(-1, 3).astype(np.int32)
     else:
+        used = np.zeros(len(part.vertices), np.bool_)
+        used[part.faces] = True
         kept = np.flatnonzero(used)
-        numbers = np.zeros(len(used), np.int32)
-        numbers[kept] = np.arange(len(kept), dtype=np.int32)
-        faces = numbers[part.faces]
+        places = np.cumsum(used, dtype=np.int32) - np.int32(1)
+        faces = places[part.faces]
     chosen = {name: array[kept].copy() for name in OPTIONAL if (array := getattr(part, name)) is not None}
     return replace(part, vertices=np.array(part.vertices[kept], np.float32), faces=faces, **chosen)
 
@@ -47,13 +48,14 @@ def place(part: TexturedMesh, matrix: npt.NDArray[np.float64]) -> TexturedMesh:
     linear = matrix[:3, :3]
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused afterwards
         vertices = (part.vertices.astype(np.float64) @ linear.T + matrix[:3, 3]).astype(np.float32)
-    determinant = float(np.linalg.det(linear))
+        determinant = float(np.linalg.det(linear))
     faces = part.faces[:, ::-1] if determinant < 0 else part.faces
     normals = part.normals
     if normals is not None:
         # Cofactors are the inverse transpose times the determinant, and exist where the inverse does not.
-        cofactors = np.cross(linear[:, [1, 2, 0]].T, linear[:, [2, 0, 1]].T).T
-        normals = (normals @ cofactors.T * np.sign(determinant or 1.0)).astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            cofactors = np.cross(linear[:, [1, 2, 0]].T, linear[:, [2, 0, 1]].T).T
+            normals = (normals @ cofactors.T * np.sign(determinant or 1.0)).astype(np.float32)
     return replace(part, vertices=vertices, faces=np.ascontiguousarray(faces), normals=normals)
 
 
@@ -71,7 +73,7 @@ def _join(parts: list[TexturedMesh]) -> TexturedMesh:
         return parts[0]
     offsets = np.cumsum([0, *(len(part.vertices) for part in parts[:-1])])
     faces = [part.faces + np.int32(offset) for part, offset in zip(parts, offsets, strict=True)]
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("vertices", *OPTIONAL)
         if getattr(parts[0], name) is not None

@@ -57,7 +57,7 @@ class PictureGate:
             )
 
     def _convert(self, data: bytes) -> Texture:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         try:
             with Image.open(io.BytesIO(data), formats=OLD_FORMATS) as picture:
@@ -69,7 +69,7 @@ class PictureGate:
                 picture.convert("RGBA" if "A" in picture.getbands() else "RGB").save(buffer, "PNG")
         except Image.DecompressionBombError as error:
             raise refused("texture_too_large", "a texture has too many pixels") from error
-        except Image.UnidentifiedImageError as error:
+        except UnidentifiedImageError as error:
             raise refused("unsupported_texture", "a texture is of no known kind") from error
         except (OSError, ValueError, SyntaxError, EOFError) as error:
             raise refused("broken_texture", "a texture is damaged or cut short") from error

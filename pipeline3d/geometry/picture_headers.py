@@ -64,7 +64,7 @@ def _read_png(data: bytes) -> tuple[int, int]:
         (checksum,) = struct.unpack_from(">I", data, at + 8 + length)
         if zlib.crc32(whole[at + 4 : at + 8 + length]) != checksum:
             raise _damaged("image/png")
-        if whole[at + 4 : at + 8] == b"IEND":
+        if data[at + 4 : at + 8] == b"IEND":
             break
         at += 12 + length
     width, height = struct.unpack_from(">II", data, len(PNG_SIGNATURE) + 8)
