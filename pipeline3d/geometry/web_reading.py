@@ -7,7 +7,7 @@ is called. A decoder that crashes all the same is kept away from a worker by rea
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class _Expansion:
     document: Entry
     buffers: list[Bytes]
     limits: ImportLimits
-    bytes_left: int = MOST_DECODED_BYTES
+    bytes_left: int = field(default_factory=lambda: MOST_DECODED_BYTES)
 
     def decode_views(self) -> None:
         """Buffer views of EXT_meshopt_compression become plain ones of a buffer each."""

@@ -1,7 +1,7 @@
 """A model's pictures for the web: no larger than asked, in few bytes, and measured against what they were.
 
-The lowest quality that cannot be seen is taken; where none holds, the picture is kept without loss. Pictures
-that are small enough and would not become smaller stay as they are, byte for byte.
+The lowest quality whose loss cannot be seen is taken. Pictures that are small enough and would not become
+smaller stay as they are, byte for byte.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ from pipeline3d.geometry.texturing import (
 TextureFormat = Literal["webp", "jpeg", "ktx2", "keep"]
 """`keep` resizes only what is too large, in its own format."""
 QUALITIES = {WEBP: (80, 88, 95), JPEG: (85, 92, 97)}
-LEAST_PSNR_DB, LEAST_SSIM = 36.0, 0.95
-"""Colour and data: below, blocks can be seen at full size (36 dB is JPEG of quality 85 to 90)."""
+LEAST_SSIM, LEAST_PSNR_DB = 0.96, 30.0
+"""Colour. PSNR alone asks too much of noise, which hides errors, and too little of smooth shades."""
+LEAST_DATA_PSNR_DB = 36.0
+"""Metallic-roughness and occlusion: a step is a 60th of the range."""
 MOST_NORMAL_ERROR_DEG = 1.0
 """Mean; more shows in highlights. Lossy WebP halves the resolution of colour, and so of directions."""
 THREADS = 2
@@ -106,22 +108,28 @@ def _choose_type(texture: Texture, texture_format: TextureFormat, *, transparent
 
 
 def _encode_alike(pixels: Pixels, role: Role, kind: str) -> Texture:
-    """The picture at the first quality that cannot be told from it."""
+    """The picture at the first quality that cannot be told from it.
+
+    Where none is near enough, colour has the best of them, and what a renderer computes with is kept whole.
+    """
+    written: Texture | None = None
     for quality in QUALITIES.get(kind, ()):
         written = write_pixels(pixels, kind, quality=quality)
         if looks_alike(pixels, read_pixels(written), role):
             return written
-    if kind == JPEG:
-        return write_pixels(pixels, JPEG, quality=QUALITIES[JPEG][-1])
-    return write_pixels(pixels, kind, lossless=True)
+    if written is not None and role == "colour":
+        return written
+    return write_pixels(pixels, WEBP if kind == WEBP else PNG, lossless=True)
 
 
 def looks_alike(source: Pixels, found: Pixels, role: Role) -> bool:
-    """Whether the difference cannot be seen: PSNR and SSIM of colour, angles of normals."""
+    """Whether the difference cannot be seen: SSIM and PSNR of colour, PSNR of data, angles of normals."""
     if role == "normal":
         return mean_angle_deg(source, found) <= MOST_NORMAL_ERROR_DEG
     likeness: Likeness = compare_pixels(source, found)
-    return likeness.psnr_db >= LEAST_PSNR_DB and likeness.ssim >= LEAST_SSIM
+    if role == "data":
+        return likeness.psnr_db >= LEAST_DATA_PSNR_DB
+    return likeness.ssim >= LEAST_SSIM and likeness.psnr_db >= LEAST_PSNR_DB
 
 
 def _pictures_of(model: Model) -> Iterator[_Wanted]:
