@@ -29,6 +29,7 @@ OPTIONAL = ("normals", "uvs", "colours")
 def keep_used_vertices(part: TexturedMesh) -> TexturedMesh:
     """The part without vertices that no face names, with arrays of its own."""
     if part.faces.size * FEW < len(part.vertices):  # one of many parts that share their vertices
+        kept: Any
         kept, numbers = np.unique(part.faces, return_inverse=True)
         faces = numbers.reshape(-1, 3).astype(np.int32)
     else:

@@ -58,38 +58,42 @@ def test_objects_in_further_model_files_are_found(tmp_path):
 def test_faces_of_different_colours_are_parts(tmp_path):
     colours = """<basematerials id="5"><base name="r" displaycolor="#FF0000"/>
     <base name="g" displaycolor="#00FF0080"/></basematerials>"""
-    solid = f'<object id="1" pid="5" pindex="0">{MESH.format(first="pid=" + chr(34) + "5" + chr(34) + " p1=" + chr(34) + "1" + chr(34))}</object>'
+    second = 'pid="5" p1="1"'
+    solid = f'<object id="1" pid="5" pindex="0">{MESH.format(first=second)}</object>'
     model = read_file(package(tmp_path, colours + solid, '<item objectid="1"/>')).model
     found = {part.material.base_colour: len(part.faces) for part in model.parts}
     assert found == {(1, 0, 0, 1): 3, (0, 1, 0, 128 / 255): 1}
 
 
 LAUGHS = "".join(
-    f'<object id="{n}"><components>{f"<component objectid={chr(34)}{n - 1}{chr(34)}/>" * 10}</components></object>'
+    f'<object id="{n}"><components>' + f'<component objectid="{n - 1}"/>' * 10 + "</components></object>"
     for n in range(2, 12)
 )
 ENTITIES = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>'
+
+
+ITEM = '<item objectid="1"/>'
+ITSELF = '<object id="1"><components><component objectid="1"/></components></object>'
 
 
 @pytest.mark.parametrize(
     ("resources", "build", "head", "code"),
     [
         pytest.param(SOLID + LAUGHS, '<item objectid="11"/>', "", "model_too_large", id="components of ten"),
-        pytest.param(
-            '<object id="1"><components><component objectid="1"/></components></object>',
-            '<item objectid="1"/>', "", "broken_model_file", id="its own component",
-        ),
-        pytest.param(SOLID, '<item objectid="1"/>', ENTITIES, "archive_refused", id="entities"),
+        pytest.param(ITSELF, ITEM, "", "broken_model_file", id="its own component"),
+        pytest.param(SOLID, ITEM, ENTITIES, "archive_refused", id="entities"),
         pytest.param(SOLID, '<item objectid="9"/>', "", "broken_model_file", id="no such object"),
         pytest.param(SOLID, "", "", "empty_mesh", id="nothing built"),
-        pytest.param(SOLID.replace('v1="0"', 'v1="7"', 1), '<item objectid="1"/>', "", "broken_model_file", id="wrong face"),
-        pytest.param(SOLID.replace('v1="0"', "", 1), '<item objectid="1"/>', "", "broken_model_file", id="face of two"),
-        pytest.param(SOLID.replace('x="10"', 'x="ten"'), '<item objectid="1"/>', "", "broken_model_file", id="x is a word"),
-        pytest.param(SOLID.replace('x="10"', 'x="nan"'), '<item objectid="1"/>', "", "nan_mesh", id="x is NaN"),
-        pytest.param(SOLID, '<item objectid="1" transform="1 2"/>', "", "broken_model_file", id="short transform"),
+        pytest.param(SOLID.replace('v1="0"', 'v1="7"'), ITEM, "", "broken_model_file", id="wrong face"),
+        pytest.param(SOLID.replace('v1="0"', ""), ITEM, "", "broken_model_file", id="face of two"),
+        pytest.param(SOLID.replace('x="10"', 'x="ten"'), ITEM, "", "broken_model_file", id="x is a word"),
+        pytest.param(SOLID.replace('x="10"', 'x="nan"'), ITEM, "", "nan_mesh", id="x is NaN"),
+        pytest.param(
+            SOLID, '<item objectid="1" transform="1 2"/>', "", "broken_model_file", id="short transform"
+        ),
         pytest.param("<object>", "", "", "broken_model_file", id="no XML"),
     ],
-)  # fmt: skip
+)
 def test_a_hostile_package_is_refused_with_its_code(tmp_path, resources, build, head, code):
     path = package(tmp_path, resources, build, head=head)
     with pytest.raises(UnusableInput) as caught:

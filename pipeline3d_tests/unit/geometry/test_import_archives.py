@@ -103,9 +103,9 @@ def test_damaged_content_is_refused_when_it_is_read(tmp_path):
 
 @pytest.mark.parametrize("files", [{"readme.txt": b""}, {"a.obj": b"", "b.stl": b""}])
 def test_an_archive_holds_one_model(tmp_path, files):
-    with open_archive(zipped(tmp_path / "a.zip", files), LIMITS) as archive:
-        with pytest.raises(UnusableInput, match="one model"):
-            archive.find_model()
+    path = zipped(tmp_path / "a.zip", files)
+    with open_archive(path, LIMITS) as archive, pytest.raises(UnusableInput, match="one model"):
+        archive.find_model()
 
 
 def test_what_operating_systems_leave_behind_is_no_model(tmp_path):

@@ -89,7 +89,8 @@ def test_the_limits_are_the_kernels(tmp_path):
         f"from {limit_ourselves.__module__} import limit_ourselves\n"
         "limit_ourselves(memory_bytes=2 << 30, seconds=5)\n"
         "try:\n    bytearray(3 << 30)\nexcept MemoryError:\n    print('memory')\n"
-        "try:\n    resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\nexcept ValueError:\n    print('kept')\n"
+        "wanted = (resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        "try:\n    resource.setrlimit(*wanted)\nexcept ValueError:\n    print('kept')\n"
         "import os\nos.abort()\n"
     )
     ended = subprocess.run(

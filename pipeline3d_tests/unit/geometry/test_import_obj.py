@@ -130,13 +130,8 @@ def test_vertex_colours_are_made_linear():
     assert np.abs(colours[0].astype(int) - (255, 55, 0, 255)).max() <= 1
 
 
-@pytest.mark.parametrize(
-    "faces", ["f 0 1 2\n", "f 1 2\n", "f a b c\n", "f 1 2 99\n", "f -9 1 2\n", "f 1/9 2/9 3/9\n", "f \n"]
-)
-def test_faces_that_name_nothing_are_refused_or_lose_what_they_name(faces):
-    try:
-        model = read(CORNERS + faces)
-    except UnusableInput as error:
-        assert error.code in ("broken_model_file", "empty_mesh")
-        return
-    assert model.parts[0].faces.max() < model.vertex_count
+@pytest.mark.parametrize("faces", ["f 1 2\n", "f a b c\n", "f 1 2 99\n", "f -9 1 2\n", "f \n", ""])
+def test_faces_that_name_nothing_are_refused(faces):
+    with pytest.raises(UnusableInput) as caught:
+        read(CORNERS + faces)
+    assert caught.value.code in ("broken_model_file", "empty_mesh")
