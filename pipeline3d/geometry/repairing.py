@@ -79,10 +79,11 @@ def repair(model: Model, *, level: Level = "auto") -> Repaired:
     left: list[str] = []
     for step in _steps(level):
         work = _take(step, work, changes, left)
+        if step.kind == "broken_coordinates":
+            _refuse_mostly_broken(model, changes)
         if not len(work.faces):
             raise BrokenModelOutput("The model has no face with an area.", code="empty_mesh")
-        if step.kind == "broken_coordinates" and before is None:
-            _refuse_mostly_broken(model, changes)
+        if before is None:
             before = measure(close(work, model))
     assert before is not None
     return _finish(model, work, changes, left, before, level)
