@@ -54,7 +54,7 @@ def bake_colours(
     low = simplify(Model(parts=tuple(painted)), target_faces=min(max_faces, MOST_FACES)).model
     charted = _unwrap(low, size_px, method)
     bare = Model(parts=tuple(replace(part, material=Material()) for part in painted))  # factors stay factors
-    atlas = _ask(Sampler(model=bare), charted, size_px)
+    atlas = _ask(Sampler(model=bare), charted, size_px, with_normals=False)
     transparent = any(part.material.alpha_mode != "OPAQUE" for part in painted)
     texture = atlas.base_colour(with_alpha=transparent)
     baked = [
@@ -135,7 +135,7 @@ class _Atlas:
         return _encode(self.picture(to_srgb(np.clip(self.shown.emitted, 0, 1))), "image/jpeg")
 
 
-def _ask(sampler: Sampler, parts: Sequence[TexturedMesh], side: int) -> _Atlas:
+def _ask(sampler: Sampler, parts: Sequence[TexturedMesh], side: int, *, with_normals: bool = True) -> _Atlas:
     """What the sampler shows at the texels of all parts, which share one atlas."""
     found = []
     for part in parts:
@@ -145,11 +145,10 @@ def _ask(sampler: Sampler, parts: Sequence[TexturedMesh], side: int) -> _Atlas:
         normals = _unit(blend(normals_of(part), corners, weights))
         places = np.einsum("kc,kcd->kd", weights, part.vertices.astype(np.float64)[corners])
         shown = sampler.at(places, normals.astype(np.float64))
-        tangents = vertex_tangents(part.vertices, part.faces, normals_of(part), _uvs_of(part))
-        along = blend(tangents, corners, weights).astype(np.float64)
-        along[:, 3] = np.where(along[:, 3] < 0, -1, 1)
-        mapped = to_tangent_space(shown.normals.astype(np.float64), normals.astype(np.float64), along)
-        found.append((texels.index, shown, mapped.astype(np.float32)))
+        mapped = np.zeros_like(normals)
+        if with_normals:
+            mapped = _map_normals(part, corners, weights, normals, shown)
+        found.append((texels.index, shown, mapped))
     index = np.concatenate([texel for texel, _, _ in found])
     if not len(index):
         raise UnusableInput(
@@ -169,6 +168,21 @@ def _ask(sampler: Sampler, parts: Sequence[TexturedMesh], side: int) -> _Atlas:
         shown=shown,
         mapped_normals=np.concatenate([mapped for _, _, mapped in found]),
     )
+
+
+def _map_normals(
+    part: TexturedMesh,
+    corners: npt.NDArray[np.signedinteger],
+    weights: npt.NDArray[np.float64],
+    normals: npt.NDArray[np.float32],
+    shown: Shown,
+) -> npt.NDArray[np.float32]:
+    """What the fine surface's normals are in the tangent space of the coarse one (k,3)."""
+    tangents = vertex_tangents(part.vertices, part.faces, normals_of(part), _uvs_of(part))
+    along = blend(tangents, corners, weights).astype(np.float64)
+    along[:, 3] = np.where(along[:, 3] < 0, -1, 1)
+    mapped = to_tangent_space(shown.normals.astype(np.float64), normals.astype(np.float64), along)
+    return mapped.astype(np.float32)
 
 
 def _dress(parts: Sequence[TexturedMesh], atlas: _Atlas, high: Model) -> list[TexturedMesh]:

@@ -107,6 +107,8 @@ class Surface:
         self, points: Points, *, normals: Points | None = None, candidates: int = CANDIDATES
     ) -> Found:
         """For points (k,3), with unit normals (k,3) of their own where the surface was made with a length."""
+        if not len(points):
+            return Found(faces=np.zeros(0, np.int64), weights=np.zeros((0, 3)), distances=np.zeros(0))
         tree, owners = self._tree
         asked = points
         if self.normal_length > 0:
@@ -120,8 +122,6 @@ class Surface:
             self._best(points[begin : begin + block], owners[nearest[begin : begin + block]])
             for begin in range(0, len(points), block)
         ]
-        if not parts:
-            return Found(faces=np.zeros(0, np.int64), weights=np.zeros((0, 3)), distances=np.zeros(0))
         faces, weights, distances = (np.concatenate(values) for values in zip(*parts, strict=True))
         return Found(faces=faces, weights=weights, distances=distances)
 

@@ -24,6 +24,8 @@ SIDE_LENGTH = 0.02
 """Of the diagonal: surfaces that face each other back to back count as twice that further apart."""
 MOST_PIXELS = 16_384**2
 PLACES_AT_ONCE = 200_000
+CANDIDATES = 3
+"""Nearest faces looked at for each place; one beside the closest one shows nearly the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,7 +52,7 @@ class Sampler:
     def at(self, points: Points, normals: Points) -> Shown:
         """At the closest place of the surface that faces about the same way, for each of the points (k,3)."""
         surface = self._surface
-        found = surface.closest(points, normals=normals)
+        found = surface.closest(points, normals=normals, candidates=CANDIDATES)
         begins = np.cumsum([0, *(len(part.faces) for part in self.model.parts)])
         owner = np.searchsorted(begins, found.faces, side="right") - 1
         return self.on(owner, found.faces - begins[owner], found.weights)

@@ -44,10 +44,37 @@ def find_texels(uvs: Floats, faces: npt.NDArray[np.integer], side: int) -> Texel
         nothing = np.zeros(0, np.int64)
         return Texels(index=nothing, face=nothing, weights=np.zeros((0, 3)), overlap=0.0)
     face, weights, texel = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    index, first = np.unique(texel, return_index=True)
-    deep = texel[weights.min(axis=1) > EDGE_SLACK]
-    overlap = 1 - len(np.unique(deep)) / len(deep) if len(deep) else 0.0
-    return Texels(index=index, face=face[first], weights=weights[first], overlap=overlap)
+    face, weights, texel = _add_small_faces(corners, face, weights, texel, side)
+    row = np.full(side * side, -1, np.int64)
+    row[texel[::-1]] = np.arange(len(texel))[::-1]  # the first one that claims it
+    index = np.flatnonzero(row >= 0)
+    claims = np.bincount(texel[weights.min(axis=1) > EDGE_SLACK], minlength=side * side)
+    overlap = float((claims > 1).sum()) / max(1, len(index))
+    return Texels(index=index, face=face[row[index]], weights=weights[row[index]], overlap=overlap)
+
+
+def _add_small_faces(
+    corners: npt.NDArray[np.float64],
+    face: Indices,
+    weights: npt.NDArray[np.float64],
+    texel: Indices,
+    side: int,
+) -> tuple[Indices, npt.NDArray[np.float64], Indices]:
+    """Faces between texel centres get the texel around their middle, last in line.
+
+    Otherwise they would show what is nearest in the picture, which may be from the surface's other end.
+    """
+    missing = np.ones(len(corners), bool)
+    missing[face] = False
+    small = np.flatnonzero(missing)
+    column, row = np.clip(corners[small].mean(axis=1), 0, side - 1).astype(np.int64).T
+    # at an edge of all weights, so that they count as no overlap
+    middle = np.tile([0.5, 0.5, 0.0], (len(small), 1))
+    return (
+        np.concatenate([face, small]),
+        np.concatenate([weights, middle]),
+        np.concatenate([texel, row * side + column]),
+    )
 
 
 def find_nearest(index: Indices, side: int) -> Indices:
