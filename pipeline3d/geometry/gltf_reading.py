@@ -66,8 +66,16 @@ class GltfSource:
         return self._pictures[index]
 
 
-def read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, dict[str, Any]]]:
-    """Every primitive of the scene that makes faces, its node's matrix and its node. Raises UnusableInput."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where in the document a part comes from: its node and its primitive, as they are there."""
+
+    node: dict[str, Any]
+    primitive: dict[str, Any]
+
+
+def read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, Origin]]:
+    """Every primitive of the scene that makes faces, its node's matrix and origin. Raises UnusableInput."""
     try:
         yield from _read_placed(source)
     except DAMAGE as error:
@@ -76,14 +84,14 @@ def read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, dict
         ) from error
 
 
-def _read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, dict[str, Any]]]:
+def _read_placed(source: GltfSource) -> Iterator[tuple[TexturedMesh, Matrix, Origin]]:
     placed = check_placed(source)
     materials = Materials(source.document, source.read_image, source.note)
     read: dict[int, TexturedMesh] = {}
     for primitive, matrix, node in placed:
         if id(primitive) not in read:
             read[id(primitive)] = read_primitive(source.accessors, materials, primitive)
-        yield read[id(primitive)], matrix, node
+        yield read[id(primitive)], matrix, Origin(node=node, primitive=primitive)
 
 
 def check_placed(source: GltfSource) -> list[tuple[dict[str, Any], Matrix, dict[str, Any]]]:

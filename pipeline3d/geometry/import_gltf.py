@@ -1,7 +1,7 @@
 """A stranger's GLB or glTF as a model: nodes applied, parts joined by material, every map of ours kept.
 
 Nothing is fetched from anywhere but the file itself and, where it came in an archive, its neighbours.
-Skins, morph targets and animations are left out: a figure stands as it was modelled.
+A figure stands as its skeleton does in the file; morph targets and animations are left out.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline3d.geometry.gltf_container import Bytes, parse_document, unpack
-from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, no_files, read_placed
+from pipeline3d.geometry.gltf_nodes import Matrix
+from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, Origin, no_files, read_placed
+from pipeline3d.geometry.gltf_skins import Skins
 from pipeline3d.geometry.import_limits import ImportLimits
 from pipeline3d.geometry.import_parts import check_model, join_by_material, keep_used_vertices, place
 from pipeline3d.geometry.import_pictures import PictureGate
-from pipeline3d.geometry.mesh import Model
+from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.refusals import broken, refused
 
 COMPRESSED = {"EXT_meshopt_compression", "KHR_draco_mesh_compression"}
@@ -52,12 +54,21 @@ def _read(
             document, buffers = expand(document, buffers, limits=limits)
         gate = PictureGate(limits)
         source = GltfSource(document, buffers, guarded(fetch), gate.check, limits, notes)
-        parts = [place(keep_used_vertices(part), matrix) for part, matrix, _ in read_placed(source)]
+        skins = Skins(document, source.accessors, limits)
+        parts = [_in_place(*placed, skins) for placed in read_placed(source)]
         return check_model(join_by_material(parts), limits)
     except DAMAGE as error:
         raise broken(
             f"it is not as glTF is described ({type(error).__name__}: {str(error)[:120]})"
         ) from error
+
+
+def _in_place(part: TexturedMesh, matrix: Matrix, origin: Origin, skins: Skins) -> TexturedMesh:
+    """The part in the scene's coordinates; joints move a skinned one, and its node does not."""
+    attributes = origin.primitive["attributes"]
+    if "skin" in origin.node and "JOINTS_0" in attributes and "WEIGHTS_0" in attributes:
+        return keep_used_vertices(skins.pose(part, origin.node["skin"], attributes))
+    return place(keep_used_vertices(part), matrix)
 
 
 def _check_document(document: dict[str, Any], limits: ImportLimits) -> bool:
