@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.geometry.colour_space import to_linear, to_srgb
-from pipeline3d.geometry.formats.reading_back import UpAxis, is_compressed, read_back
+from pipeline3d.geometry.formats.reading_back import is_compressed, read_back
 from pipeline3d.geometry.formats.surface_colour import DecodedPictures, colour_at, vertex_colours
-from pipeline3d.geometry.formats.threemf import Unit
+from pipeline3d.geometry.formats.threemf import Unit, UpAxis
 from pipeline3d.geometry.mesh import Floats, Model, TexturedMesh
 
 Doubles = npt.NDArray[np.float64]
@@ -43,7 +43,7 @@ class Tolerance:
     volume: float | None = 1e-4
     colour: float | None = 3.0
     collapsed_faces: bool = True
-    """Whether faces with two corners at one place are counted; a format may forbid them."""
+    """Whether faces with two corners at one place count; a format may forbid them."""
 
 
 EXACT = Tolerance()
@@ -73,9 +73,10 @@ class Difference:
 
 def compare(source: Model, found: Model, *, tolerance: Tolerance = EXACT) -> list[Difference]:
     """Every difference beyond the tolerance, none for the same model; vertices may be split or welded."""
+    if not tolerance.collapsed_faces:
+        source, found = _without_collapsed(source), _without_collapsed(found)
     about, _ = _bounds(source)
-    before = _Shape.of(source, about, collapsed_faces=tolerance.collapsed_faces)
-    after = _Shape.of(found, about, collapsed_faces=tolerance.collapsed_faces)
+    before, after = _Shape.of(source, about), _Shape.of(found, about)
     differences = _compare_counts(before, after, tolerance)
     if not before.faces or not after.faces:
         return differences
@@ -133,17 +134,16 @@ class _Shape:
         return float(np.linalg.norm(self.high - self.low))
 
     @classmethod
-    def of(cls, model: Model, about: Doubles, *, collapsed_faces: bool) -> _Shape:
+    def of(cls, model: Model, about: Doubles) -> _Shape:
         """The volume is taken about a point: that of an open surface depends on it."""
-        faces, area, volume = 0, 0.0, 0.0
+        area, volume = 0.0, 0.0
         for part in model.parts:
             a, b, c = (part.vertices[part.faces[:, corner]].astype(np.float64) for corner in range(3))
             crosses = _cross(b - a, c - a)
             area += float(np.sqrt(np.einsum("ij,ij->i", crosses, crosses)).sum() / 2)
             volume += float(np.einsum("ij,ij->", a - about, crosses) / 6)
-            faces += len(part.faces) if collapsed_faces else _count_proper(a, b, c)
         low, high = _bounds(model)
-        return cls(faces=faces, low=low, high=high, area=area, volume=volume)
+        return cls(faces=model.face_count, low=low, high=high, area=area, volume=volume)
 
 
 def _bounds(model: Model) -> tuple[Doubles, Doubles]:
@@ -161,9 +161,13 @@ def _bounds(model: Model) -> tuple[Doubles, Doubles]:
     return np.min(lows, axis=0).astype(np.float64), np.max(highs, axis=0).astype(np.float64)
 
 
-def _count_proper(a: Doubles, b: Doubles, c: Doubles) -> int:
-    same = (a == b).all(axis=1) | (b == c).all(axis=1) | (c == a).all(axis=1)
-    return int(len(a) - np.count_nonzero(same))
+def _without_collapsed(model: Model) -> Model:
+    parts = []
+    for part in model.parts:
+        a, b, c = (part.vertices[part.faces[:, corner]] for corner in range(3))
+        same = (a == b).all(axis=1) | (b == c).all(axis=1) | (c == a).all(axis=1)
+        parts.append(replace(part, faces=part.faces[~same]))
+    return Model(parts=tuple(parts))
 
 
 def _cross(left: Doubles, right: Doubles) -> Doubles:

@@ -89,7 +89,8 @@ def _read_3mf(path: Path, unit: Unit, up_axis: UpAxis) -> Model:
     scale = METRES[scene.units] / METRES[unit]
     colours = _read_3mf_colours(path)
     parts = []
-    for (geometry, matrix), linear in zip(_placed(scene), colours, strict=True):
+    for geometry, matrix, number in _placed(scene):
+        linear = colours[number]
         points = (geometry.vertices @ matrix[:3, :3].T + matrix[:3, 3]) * scale
         if up_axis == "y":
             points = np.stack([points[:, 0], points[:, 2], -points[:, 1]], axis=1)
@@ -106,12 +107,12 @@ def _read_3mf(path: Path, unit: Unit, up_axis: UpAxis) -> Model:
     return Model(parts=tuple(parts))
 
 
-def _read_3mf_colours(path: Path) -> list[npt.NDArray[np.uint8]]:
-    """For each object the linear colours of its faces' corners (3 m,4)."""
+def _read_3mf_colours(path: Path) -> dict[str, npt.NDArray[np.uint8]]:
+    """By the object's number the linear colours of its faces' corners (3 m,4)."""
     from lxml import etree
 
     palettes: dict[str, npt.NDArray[np.uint8]] = {}
-    found = []
+    found = {}
     with zipfile.ZipFile(path) as package, package.open("3D/3dmodel.model") as file:
         tags = ("{*}basematerials", "{*}colorgroup", "{*}object")
         for _, element in etree.iterparse(file, tag=tags, resolve_entities=False, no_network=True):
@@ -123,7 +124,7 @@ def _read_3mf_colours(path: Path) -> list[npt.NDArray[np.uint8]]:
                 [int(triangle.get(name, usual)) for name in ("p1", "p2", "p3")]
                 for triangle in element.iter("{*}triangle")
             ]
-            found.append(palette[np.array(numbers).reshape(-1)])
+            found[element.get("id")] = palette[np.array(numbers).reshape(-1)]
             element.clear()
     return found
 
@@ -138,7 +139,7 @@ def _read_palette(element: Any) -> npt.NDArray[np.uint8]:
 def _read_by_trimesh(path: Path) -> Model:
     srgb, wrap = path.suffix.lower() in (".obj", ".ply"), _wrap_of(path)
     placed = _placed(_load_scene(path))
-    return Model(parts=tuple(_as_part(part, matrix, srgb=srgb, wrap=wrap) for part, matrix in placed))
+    return Model(parts=tuple(_as_part(part, matrix, srgb=srgb, wrap=wrap) for part, matrix, _ in placed))
 
 
 def _wrap_of(path: Path) -> Wrap:
@@ -157,14 +158,17 @@ def _load_scene(path: Path) -> Any:
     return trimesh.load_scene(path, process=False)
 
 
-def _placed(scene: Any) -> list[tuple[Any, npt.NDArray[np.float64]]]:
-    """Each surface with its place. `scene.dump` would lose vertex attributes."""
+def _placed(scene: Any) -> list[tuple[Any, npt.NDArray[np.float64], str]]:
+    """Each surface with its place and its name, which is its number in a 3MF.
+
+    `scene.dump` would lose vertex attributes.
+    """
     found = []
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
         geometry = scene.geometry[name]
         if len(getattr(geometry, "faces", ())):
-            found.append((geometry, matrix))
+            found.append((geometry, matrix, name))
     if not found:
         raise _broken("it has no faces")
     return found
