@@ -26,7 +26,7 @@ ENDLESS_S = 1e9
 """After an outage of Postgres, silence proves nothing until everybody had the time to speak again."""
 RUN_KEY_TAG = "dagster/run_key"
 LAUNCH_S = 10.0
-"""So long the two halves of a launch, in Dagster's database and in ours, may be apart."""
+"""So long a run may be between two steps of its launch: made and queued, told to Dagster and to a worker."""
 MOST_RUNS = 10
 PRECEDENCE = (RunFate.ALIVE, RunFate.SUCCEEDED, RunFate.FAILED, RunFate.LOST, RunFate.CANCELED)
 LAUNCHED = frozenset({dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED})
@@ -124,6 +124,10 @@ def find_run_of_attempt(
 def _fate_of_unbegun(fleet: Fleet, instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFate:
     run = record.dagster_run
     silent_s = time.time() - record.update_timestamp.replace(tzinfo=UTC).timestamp()
+    if run.status is dg.DagsterRunStatus.NOT_STARTED and silent_s > LAUNCH_S:
+        # The tick that made it ended before it queued it, as where Postgres went away in between.
+        instance.report_run_failed(run, "The run was made and never queued.")
+        return RunFate.LOST
     if run.status in LAUNCHED and silent_s > LAUNCH_S and fleet.find(run.run_id) is None:
         # The daemon died between the two halves of a launch.
         instance.report_run_failed(run, "The run was launched and no worker was told.")

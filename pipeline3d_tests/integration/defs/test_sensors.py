@@ -318,11 +318,15 @@ def test_a_dispatched_request_that_has_not_begun_is_judged_by_its_run(workbench,
     assert (row.state, row.attempt) == (state, attempt)
 
 
-def test_a_run_whose_launch_was_not_completed_costs_the_attempt(workbench, monkeypatch):
-    """The daemon died between the two halves of the launch."""
+@pytest.mark.parametrize("status", [DagsterRunStatus.STARTING, DagsterRunStatus.NOT_STARTED])
+def test_a_run_whose_launch_was_not_completed_costs_the_attempt(workbench, monkeypatch, status):
+    """The daemon died between the two halves of the launch, or Postgres between making and queueing the run.
+
+    The request of a run that was made and never queued waited for ever.
+    """
     job_id = workbench.request(b"anything")
     (request,) = tick(workbench).run_requests
-    run_id = run_of(workbench, DagsterRunStatus.STARTING, request.run_key)
+    run_id = run_of(workbench, status, request.run_key)
     age(workbench, job_id, "leased_at", LEASE_S + 1)
     monkeypatch.setattr(reconcile_module, "LAUNCH_S", 0.0)
     assert str(job_id) in dispatched(workbench)[0]
