@@ -25,7 +25,7 @@ FAR = 400.0
 """From so far below, perspective is a few thousandths: a plan."""
 FADES = 0.95, 1.2
 """Distances from the middle, in radii, between which it fades: pictures' edges must not cut through it."""
-LAYERS = ((0.05, 0.03, 0.6), (0.3, 0.08, 0.5), (1.0, 0.2, 0.35))
+LAYERS = ((0.05, 0.022, 0.85), (0.3, 0.08, 0.5), (1.0, 0.2, 0.35))
 """Height up to which a surface darkens the ground, how far that spreads, and how much, in radii."""
 COARSE = 2
 """The shadow has no detail: it is worked out for every second pixel and enlarged."""

@@ -9,9 +9,12 @@ import pytest
 import trimesh
 from PIL import Image
 
-from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.geometry.mesh import TexturedMesh
-from pipeline3d.geometry.rendering import BACKGROUND, render_thumbnail
+from pipeline3d.errors import BrokenModelOutput, InvalidParameters
+from pipeline3d.geometry.cameras import Camera
+from pipeline3d.geometry.mesh import Material, Model, TexturedMesh
+from pipeline3d.geometry.rendering import BACKGROUND, render, render_thumbnail
+from pipeline3d.geometry.staging import TRANSPARENT, Background, Light
+from pipeline3d_tests import painted_models
 
 
 def ball(colour: tuple[int, int, int], centre=(0.0, 0.0, 0.0), radius=0.5) -> trimesh.Trimesh:
@@ -128,3 +131,107 @@ def test_a_texture_that_is_no_picture_is_broken_model_output():
     )
     with pytest.raises(BrokenModelOutput):
         render_thumbnail(broken, size_px=32)
+
+
+FRONT = Camera(azimuth_deg=0, elevation_deg=0)
+EVEN = Light(key=0, fill=0, ambient=1 / 0.85, shadow=0, mirrored=0)
+
+
+def seen_through(*parts: TexturedMesh, background=TRANSPARENT) -> np.ndarray:
+    picture = render(Model(parts=parts), size_px=33, camera=FRONT, light=EVEN, background=background)
+    return picture[16, 16].astype(int)
+
+
+def glass(colour, alpha, z, **more) -> TexturedMesh:
+    material = Material(base_colour=(*colour, alpha), alpha_mode="BLEND", **more)
+    return painted_models.card(material, z=z)
+
+
+def test_layers_of_glass_mix_in_linear_light_whatever_their_order():
+    red, green = glass((0.7, 0, 0), 0.5, 0.1), glass((0, 0.7, 0), 0.5, -0.1)
+    near_red, also_red = seen_through(red, green), seen_through(green, red)
+    assert near_red == pytest.approx(also_red)
+    # Half of red, a quarter of green, over what is three quarters covered.
+    assert near_red[3] == pytest.approx(191, abs=1)
+    linear = np.array([0.7 * 0.5, 0.7 * 0.25, 0]) / 0.75
+    expected = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92) * 255
+    assert near_red[:3] == pytest.approx(expected, abs=2)
+
+
+def test_glass_behind_something_solid_is_not_seen_and_in_front_of_it_is():
+    wall = painted_models.card(Material(base_colour=(0, 0, 0.6, 1)))
+    assert seen_through(wall, glass((1, 0, 0), 0.5, -0.3))[0] == 0
+    mixed = seen_through(wall, glass((0.7, 0, 0), 0.5, 0.3))
+    assert mixed[0] > 100
+    assert mixed[2] > 100
+    assert mixed[3] == 255
+
+
+def test_a_mask_cuts_holes_through_which_one_sees_on():
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    pixels[..., 0], pixels[:, :32, 3] = 255, 255
+    leaf = painted_models.card(
+        Material(alpha_mode="MASK"), z=0.2, texture=painted_models.png(pixels), texture_mime_type="image/png"
+    )
+    wall = painted_models.card(Material(base_colour=(0, 0.6, 0, 1)))
+    picture = render(Model(parts=(leaf, wall)), size_px=64, camera=FRONT, light=EVEN)
+    assert dominant(picture[32, 24]) == "red"
+    assert dominant(picture[32, 40]) == "green"
+
+
+def test_backs_are_shown_only_of_materials_with_two_sides():
+    for both in (True, False):
+        turned = painted_models.card(Material(double_sided=both), turned=True)
+        assert seen_through(turned)[3] == (255 if both else 0)
+
+
+def test_an_opaque_picture_and_a_transparent_one_laid_on_its_colour_are_the_same():
+    """Where the model covers nothing or everything; edges mix in linear light, pages in sRGB."""
+    mesh = painted_models.ball()
+    solid = render(mesh, size_px=64, background=Background(upper=(10, 20, 30)))
+    clear = render(mesh, size_px=64, background=TRANSPARENT)
+    inside = clear[..., 3] == 255
+    assert inside.sum() > 1000
+    assert np.array_equal(solid[inside], clear[inside])
+    outside = clear[..., 3] == 0
+    assert (solid[outside] == (10, 20, 30, 255)).all()
+
+
+def test_a_gradient_is_behind_the_model():
+    picture = render(
+        painted_models.ball(), size_px=64, background=Background(upper=(255, 255, 255), lower=(0, 0, 0))
+    )
+    assert picture[0, 0, 0] > 250
+    assert picture[63, 0, 0] < 5
+
+
+@pytest.mark.parametrize("elevation", [90, -90, 0])
+def test_a_model_can_be_looked_at_from_straight_above_and_below(elevation):
+    picture = render(
+        painted_models.ball(), size_px=32, camera=Camera(elevation_deg=elevation), background=TRANSPARENT
+    )
+    assert picture[16, 16, 3] == 255
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"size_px": 8},
+        {"size_px": 4096},
+        {"size_px": 64.0},
+        {"size_px": True},
+        {"light": "candle"},
+        {"renderer": "magic"},
+    ],
+)
+def test_arguments_out_of_range_are_refused(options):
+    with pytest.raises(InvalidParameters):
+        render(painted_models.ball(), **options)
+
+
+def test_outlines_do_not_darken_or_brighten_on_a_background_of_the_models_colour():
+    """Averaging in sRGB, or colours not multiplied by coverage, leaves a seam around the model."""
+    mesh = painted_models.card(Material(base_colour=(0.5, 0.5, 0.5, 1)), side=0.37)
+    grey = 188
+    picture = render(mesh, size_px=65, camera=FRONT, light=EVEN, background=Background(upper=(grey,) * 3))
+    assert np.abs(picture[..., :3].astype(int) - grey).max() <= 1
