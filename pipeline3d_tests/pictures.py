@@ -7,6 +7,7 @@ scikit-learn and scikit-image, see `real_photograph`.
 
 from __future__ import annotations
 
+import functools
 import io
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ class Part:
     colour: tuple[float, float, float]
 
 
+@functools.lru_cache(maxsize=32)
 def draw(subject: str, backdrop: str, *, size: int = 512, seed: int = 0) -> Drawing:
-    """One of `OBJECTS` before one of `BACKDROPS`."""
+    """One of `OBJECTS` before one of `BACKDROPS`. Drawn once for many tests, so nobody may write into it."""
     parts = {"apple": _apple, "mug": _mug, "teddy": _teddy, "vase": _vase}[subject](size)
     rgb = draw_backdrop(backdrop, size=size, seed=seed).astype(np.float32) / 255
     truth = np.zeros((size, size), np.float32)
@@ -55,7 +57,10 @@ def draw(subject: str, backdrop: str, *, size: int = 512, seed: int = 0) -> Draw
         shaded = np.array(part.colour, np.float32) * light[..., None] + glint[..., None]
         rgb = rgb * (1 - part.coverage[..., None]) + shaded * part.coverage[..., None]
         truth = np.maximum(truth, part.coverage)
-    return Drawing(rgb=(np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8), truth=truth)
+    drawing = Drawing(rgb=(np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8), truth=truth)
+    for pixels in (drawing.rgb, drawing.truth):
+        pixels.setflags(write=False)
+    return drawing
 
 
 def draw_backdrop(backdrop: str, *, size: int = 512, seed: int = 0) -> Pixels:
