@@ -47,7 +47,7 @@ test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export PYTHONDONTWRITEBYTECODE :=
 test: .venv/.tests ## run the tests against real servers
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.lints ## style, types, import rules; changes nothing
 	$(BIN)/pre-commit run --all-files
@@ -59,8 +59,8 @@ fix: .venv/.lints ## what lint can mend by itself
 bench: .venv/.tests ## run a benchmark: NAME=inflate
 	$(BIN)/python -m benchmarks.$(NAME)
 
-gallery: .venv/.runs ## make the README's picture anew
-	$(BIN)/python docs/picture.py
+gallery: .venv/.runs ## make the README's pictures anew
+	$(BIN)/python docs/gallery.py
 
 lock: $(BIN)/python ## renew constraints.txt from the ranges in pyproject.toml
 	$(BIN)/python .ci/lock.py

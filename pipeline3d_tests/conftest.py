@@ -1,7 +1,44 @@
-"""Fixtures that every test may use."""
+"""Fixtures that every test may use, and the order in which the files of tests are begun."""
+
+import pytest
 
 pytest_plugins = [
     "pipeline3d_tests.servers",
     "pipeline3d_tests.integration.requests.database_fixtures",
     "pipeline3d_tests.integration.api.api_fixtures",
 ]
+
+LONGEST_FILES = (
+    "e2e/test_whole_system.py",
+    # What computes without a break goes beside the whole installation, which needs its time.
+    "unit/imaging/test_photo_checks.py",
+    "unit/generation/procedural/test_engine.py",
+    "unit/generation/triposr/test_extraction.py",
+    "integration/defs/test_image_to_3d.py",
+    "integration/defs/test_models.py",
+    "unit/generation/inflation/test_engine.py",
+    "unit/imaging/test_matting.py",
+    "integration/launch/test_worker.py",
+    "unit/benchmarks/test_scale.py",
+    "integration/defs/test_sensors.py",
+    "integration/launch/test_launcher.py",
+    "integration/launch/test_execution.py",
+    "integration/launch/test_pooled_storage.py",
+    "integration/launch/test_brokers.py",
+    "integration/local/test_postgres_server.py",
+    "integration/local/test_stack.py",
+    "integration/resources/test_housekeeping.py",
+    "unit/generation/serving/test_wrapper.py",
+    "unit/benchmarks/test_triposr.py",
+    "unit/wrappers/test_sf3d.py",
+    "unit/wrappers/test_dreamfusion.py",
+)
+"""Ten seconds and more each, begun before all others: whichever process begins one of them last keeps the
+other processes waiting. The rest is in any order."""
+
+
+@pytest.hookimpl(trylast=True)  # after the plugin that shuffles
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = config.rootpath / "pipeline3d_tests"
+    places = {here / name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
