@@ -1,7 +1,7 @@
 """Compressed glTF as plain glTF, of ours and of strangers: meshopt views and Draco primitives are decoded.
 
 Counts, strides and lengths are checked, and all decoded bytes together are bounded, before a native decoder
-is called. A decoder that crashes all the same is kept away from a worker by reading in a child process.
+is called. Draco's decoder can be kept busy all the same: files of strangers belong into a child process.
 """
 
 from __future__ import annotations

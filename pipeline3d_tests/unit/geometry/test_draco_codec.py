@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from pipeline3d.errors import UnusableInput
 from pipeline3d.geometry.draco_codec import decode_stream, encode_part, read_face_count
@@ -66,9 +64,7 @@ def test_what_is_no_whole_stream_is_refused(data):
     assert refusal.value.code == "broken_model_file"
 
 
-@given(cut=st.integers(0, len(STREAM)))
-@settings(max_examples=30, deadline=None)
-def test_a_truncated_stream_is_refused(cut):
-    if cut < len(STREAM) - 1:
-        with pytest.raises(UnusableInput):
-            decode_stream(STREAM[:cut], most_faces=1000)
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+def test_a_truncated_stream_is_refused(share):
+    with pytest.raises(UnusableInput):
+        decode_stream(STREAM[: int(share * len(STREAM))], most_faces=1000)

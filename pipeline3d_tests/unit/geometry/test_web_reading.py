@@ -126,11 +126,10 @@ def test_what_a_file_decodes_to_is_bounded_in_all(monkeypatch):
         assert refusal.value.code == "model_too_large"
 
 
-@pytest.mark.parametrize("codec", FILES)
 @given(place=st.integers(0, 2**20), value=st.integers(0, 255), cut=st.integers(0, 400))
 @settings(max_examples=40, deadline=None)
-def test_damage_anywhere_in_the_content_is_refused_or_harmless(codec, place, value, cut):
-    document, content = OPENED[codec]
+def test_damage_anywhere_in_meshopt_content_is_refused_or_harmless(place, value, cut):
+    document, content = OPENED["meshopt"]
     damaged = bytearray(content)
     damaged[place % len(damaged)] = value
     for data in (pack(document, [bytes(damaged)]), pack(document, [bytes(content[: len(content) - cut])])):
