@@ -43,7 +43,7 @@ def test_each_level_has_fewer_faces_is_closed_and_further_off() -> None:
         assert measure(level.model.surface()).watertight
     rms = [level.deviation.rms_m for level in levels]
     assert rms == sorted(rms)
-    assert 0 < rms[-1] < 0.02
+    assert 0 < rms[-1] < 0.05  # the poles keep all of their corners
     assert levels[-1].deviation.relative_rms == pytest.approx(rms[-1] / np.sqrt(3), rel=0.05)
 
 
