@@ -8,6 +8,7 @@ and 5.
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,9 +60,8 @@ def encode_part(part: TexturedMesh, grid: Grid, precision: Precision) -> bytes:
     Draco orders vertices and faces anew, splits vertices where the surface is not manifold and drops faces
     with two equal corners, so what is written of counts must be taken from `decode_stream`.
     """
-    import DracoPy
-
-    data: bytes = DracoPy.encode(
+    draco: Any = importlib.import_module("DracoPy")  # has no types
+    data: bytes = draco.encode(
         part.vertices.astype(np.float32),
         part.faces.astype(np.uint32),
         quantization_bits=grid.bits,
@@ -79,13 +79,12 @@ def encode_part(part: TexturedMesh, grid: Grid, precision: Precision) -> bytes:
 
 def decode_stream(data: Bytes, *, most_faces: int) -> DracoMesh:
     """The mesh of a stream. Raises UnusableInput `broken_model_file`, `model_too_large`."""
-    import DracoPy
-
+    draco: Any = importlib.import_module("DracoPy")  # has no types
     faces = read_face_count(data)
     if faces > most_faces:
         raise refused("model_too_large", f"a mesh has {faces:,} faces; at most {most_faces:,} are taken")
     try:
-        found = DracoPy.decode(bytes(data))
+        found = draco.decode(bytes(data))
     except Exception as error:  # DracoPy raises what its C++ part makes of a damaged stream
         raise broken(f"a Draco stream cannot be decoded ({type(error).__name__})") from error
     attributes = {int(entry["unique_id"]): _as_attribute(entry) for entry in found.attributes}
