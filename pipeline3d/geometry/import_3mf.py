@@ -1,16 +1,16 @@
 """A 3MF package (3D Manufacturing Format, core specification 1.3) as a model, in metres.
 
 Objects, components, the production extension's further model files, and the colours of base materials and
-colour groups are read; textures are not. The package is a ZIP and its content XML: neither entities nor
-components that multiply can make it larger than the limits.
+colour groups (one colour a face) are read; textures are not. The package is a ZIP and its content XML, read
+as a stream: neither entities nor components that multiply can make it larger than the limits.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from xml.parsers import expat
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ METRES = {
     "foot": 0.3048,
     "meter": 1.0,
 }
-TAGS = ("{*}model", "{*}basematerials", "{*}colorgroup", "{*}object", "{*}item")
 DEPTH = 32
 """Components within components."""
 MOST_COLOURS = 1_000_000
@@ -41,12 +40,19 @@ Colour = tuple[float, float, float, float]
 
 @dataclass
 class _Object:
-    """Triangles with the colours they name, or components: an object and where it is placed."""
+    """Triangles with the colours they name (`kinds` by `numbers`), or components: objects and matrices."""
 
-    vertices: npt.NDArray[np.float32]
-    faces: npt.NDArray[np.int32]
-    colours: list[tuple[str, int]]
-    components: list[tuple[Key, npt.NDArray[np.float64]]]
+    colour: tuple[str, int]
+    corners: array[float] = field(default_factory=lambda: array("d"))
+    triangles: array[int] = field(default_factory=lambda: array("l"))
+    numbers: array[int] = field(default_factory=lambda: array("l"))
+    kinds: dict[tuple[str, int], int] = field(default_factory=dict)
+    components: list[tuple[Key, npt.NDArray[np.float64]]] = field(default_factory=list)
+
+    @property
+    def face_count(self) -> int:
+        """Triangles of its own."""
+        return len(self.numbers)
 
 
 @dataclass
@@ -57,6 +63,76 @@ class _Package:
     objects: dict[Key, _Object] = field(default_factory=dict)
     palettes: dict[Key, list[Colour]] = field(default_factory=dict)
     read: set[str] = field(default_factory=set)
+
+
+class _ModelFile:
+    """Takes the elements of one model file as they come; nothing of the XML is kept."""
+
+    def __init__(self, package: _Package, name: str) -> None:
+        self.package, self.name = package, name
+        self.scale = METRES["millimeter"]
+        self.items: list[tuple[Key, npt.NDArray[np.float64]]] = []
+        self.object = _Object(("", 0))
+        self.palette: list[Colour] = []
+        self.elements: dict[str, Callable[[dict[str, str]], None]] = {
+            "model": self._model,
+            "basematerials": self._palette,
+            "colorgroup": self._palette,
+            "base": self._colour,
+            "color": self._colour,
+            "object": self._object,
+            "vertex": self._vertex,
+            "triangle": self._triangle,
+            "component": self._component,
+            "item": self._item,
+        }
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins; its name has its namespace before a brace."""
+        take = self.elements.get(tag.rpartition("}")[2])
+        if take is not None:
+            take(attributes)
+
+    def refuse_document_type(self, *_: object) -> None:
+        """Entities can make XML of any size out of little; 3MF forbids them."""
+        raise refused("archive_refused", "its XML declares a document type, which 3MF has not")
+
+    def _model(self, attributes: dict[str, str]) -> None:
+        self.scale = METRES[attributes.get("unit", "millimeter")]
+
+    def _palette(self, attributes: dict[str, str]) -> None:
+        self.palette = self.package.palettes.setdefault((self.name, attributes["id"]), [])
+
+    def _colour(self, attributes: dict[str, str]) -> None:
+        if len(self.palette) < MOST_COLOURS:
+            text = attributes.get("color") or attributes.get("displaycolor") or "#FFFFFF"
+            self.palette.append(_linear(text))
+
+    def _object(self, attributes: dict[str, str]) -> None:
+        self.object = _Object((attributes.get("pid", ""), int(attributes.get("pindex", 0))))
+        self.package.objects[self.name, attributes["id"]] = self.object
+
+    def _vertex(self, attributes: dict[str, str]) -> None:
+        corners = self.object.corners
+        corners.extend((float(attributes["x"]), float(attributes["y"]), float(attributes["z"])))
+        if len(corners) > 3 * self.package.limits.vertices:
+            raise refused("model_too_large", f"an object has more than {len(corners) // 3:,} vertices")
+
+    def _triangle(self, attributes: dict[str, str]) -> None:
+        found = self.object
+        found.triangles.extend((int(attributes["v1"]), int(attributes["v2"]), int(attributes["v3"])))
+        colour = found.colour
+        if "pid" in attributes or "p1" in attributes:
+            colour = (attributes.get("pid", colour[0]), int(attributes.get("p1", colour[1])))
+        found.numbers.append(found.kinds.setdefault(colour, len(found.kinds)))
+        if found.face_count > self.package.limits.faces:
+            raise refused("model_too_large", f"an object has more than {self.package.limits.faces:,} faces")
+
+    def _component(self, attributes: dict[str, str]) -> None:
+        self.object.components.append((_key_of(attributes, self.name), _matrix_of(attributes)))
+
+    def _item(self, attributes: dict[str, str]) -> None:
+        self.items.append((_key_of(attributes, self.name), _matrix_of(attributes)))
 
 
 def read_3mf(archive: Archive, limits: ImportLimits, notes: list[str]) -> Model:
@@ -79,55 +155,18 @@ def read_3mf(archive: Archive, limits: ImportLimits, notes: list[str]) -> Model:
 
 def _read_file(package: _Package, name: str) -> tuple[float, list[tuple[Key, npt.NDArray[np.float64]]]]:
     """Read one model file: its unit in metres and what its build places."""
-    from lxml import etree  # type: ignore[import-untyped,unused-ignore]
-
     package.read.add(name)
-    data = package.archive.read(name)
-    if b"<!DOCTYPE" in data[:4096] or b"<!ENTITY" in data:
-        raise refused("archive_refused", "its XML declares a document type, which 3MF has not")
-    scale, items = METRES["millimeter"], []
+    file = _ModelFile(package, name)
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.StartElementHandler = file.start
+    parser.StartDoctypeDeclHandler = file.refuse_document_type
     try:
-        events = etree.iterparse(
-            io.BytesIO(data), events=("start", "end"), tag=TAGS, resolve_entities=False, no_network=True
-        )
-        for event, element in events:
-            kind = etree.QName(element).localname
-            if event == "start" and kind == "model":
-                scale = METRES[element.get("unit", "millimeter")]
-            if event == "start":
-                continue
-            if kind in ("basematerials", "colorgroup"):
-                package.palettes[name, element.get("id", "")] = _read_palette(element)
-            elif kind == "object":
-                package.objects[name, element.get("id", "")] = _read_object(package, name, element)
-                element.clear()
-            elif kind == "item":
-                items.append((_key_of(element, name), _matrix_of(element)))
-    except etree.XMLSyntaxError as error:
+        for chunk in package.archive.chunks(name):
+            parser.Parse(chunk, False)
+        parser.Parse(b"", True)
+    except expat.ExpatError as error:
         raise broken("its XML is damaged") from error
-    return scale, items
-
-
-def _read_object(package: _Package, name: str, element: Any) -> _Object:
-    mesh = next(element.iter("{*}mesh"), None)
-    components = [
-        (_key_of(component, name), _matrix_of(component)) for component in element.iter("{*}component")
-    ]
-    if mesh is None:
-        return _Object(np.empty((0, 3), np.float32), np.empty((0, 3), np.int32), [], components)
-    corners = [(v.get("x"), v.get("y"), v.get("z")) for v in mesh.iter("{*}vertex")]
-    triangles, colours = [], []
-    palette, first = element.get("pid", ""), element.get("pindex", "0")
-    for triangle in mesh.iter("{*}triangle"):
-        triangles.append((triangle.get("v1"), triangle.get("v2"), triangle.get("v3")))
-        colours.append((triangle.get("pid", palette), int(triangle.get("p1", first))))
-    if len(triangles) > package.limits.faces or len(corners) > package.limits.vertices:
-        raise refused("model_too_large", f"an object has {len(triangles):,} faces")
-    vertices = np.array(corners, np.float64).reshape(-1, 3).astype(np.float32)
-    faces = np.array(triangles, np.int64).reshape(-1, 3)
-    if faces.size and (faces.min() < 0 or faces.max() >= len(vertices)):
-        raise broken("a face names a vertex that does not exist")
-    return _Object(vertices, faces.astype(np.int32), colours, components)
+    return file.scale, file.items
 
 
 def _check_counts(package: _Package, keys: list[Key]) -> None:
@@ -151,7 +190,7 @@ def _count(package: _Package, key: Key, counted: dict[Key, tuple[int, int]], dep
         raise broken(f"there is no object {key[1][:40]!r}")
     found = package.objects[key]
     below = [_count(package, component, counted, depth + 1) for component, _ in found.components]
-    counted[key] = len(found.faces) + sum(b[0] for b in below), 1 + sum(b[1] for b in below)
+    counted[key] = found.face_count + sum(b[0] for b in below), 1 + sum(b[1] for b in below)
     return counted[key]
 
 
@@ -165,26 +204,25 @@ def _build(package: _Package, key: Key, matrix: npt.NDArray[np.float64]) -> Iter
 
 
 def _split_by_colour(package: _Package, name: str, found: _Object) -> Iterator[TexturedMesh]:
-    if not len(found.faces):
+    if not found.face_count:
         return
-    kinds = {kind: number for number, kind in enumerate(dict.fromkeys(found.colours))}
-    numbers = np.array([kinds[kind] for kind in found.colours], np.int32)
-    for (palette, index), number in kinds.items():
+    vertices = np.array(found.corners, np.float64).reshape(-1, 3).astype(np.float32)
+    faces = np.array(found.triangles, np.int64).reshape(-1, 3)
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise broken("a face names a vertex that does not exist")
+    numbers = np.array(found.numbers)
+    for (palette, index), number in found.kinds.items():
         colours = package.palettes.get((name, palette), [])
-        if palette and index >= len(colours):
+        if palette and not 0 <= index < len(colours):
             package.notes.append("Some colours or textures of the 3MF are not kept.")
-        material = Material(base_colour=colours[index]) if index < len(colours) else MATT
+        known = palette and 0 <= index < len(colours)
         yield keep_used_vertices(
-            TexturedMesh(vertices=found.vertices, faces=found.faces[numbers == number], material=material)
+            TexturedMesh(
+                vertices=vertices,
+                faces=faces[numbers == number].astype(np.int32),
+                material=Material(base_colour=colours[index]) if known else MATT,
+            )
         )
-
-
-def _read_palette(element: Any) -> list[Colour]:
-    """Linear colours of a group; its entries say sRGB as #RRGGBB or #RRGGBBAA."""
-    colours = [entry.get("color") or entry.get("displaycolor") or "#FFFFFF" for entry in element][
-        :MOST_COLOURS
-    ]
-    return [_linear(text) for text in colours]
 
 
 def _linear(text: str) -> Colour:
@@ -193,15 +231,15 @@ def _linear(text: str) -> Colour:
     return red, green, blue, levels[3] if len(levels) > 3 else 1.0
 
 
-def _key_of(element: Any, name: str) -> Key:
-    path = next((value for key, value in element.attrib.items() if key.endswith("}path")), None)
-    return (name if path is None else path.lstrip("/")), element.get("objectid", "")
+def _key_of(attributes: dict[str, str], name: str) -> Key:
+    path = next((value for key, value in attributes.items() if key.endswith("}path")), None)
+    return (name if path is None else path.lstrip("/")), attributes["objectid"]
 
 
-def _matrix_of(element: Any) -> npt.NDArray[np.float64]:
+def _matrix_of(attributes: dict[str, str]) -> npt.NDArray[np.float64]:
     """The transform (4,4) for columns; the file has twelve numbers for rows."""
     matrix = np.eye(4)
-    text = element.get("transform")
+    text = attributes.get("transform")
     if text:
         matrix[:3, :] = np.array(text.split(), np.float64).reshape(4, 3).T
     if not np.isfinite(matrix).all():

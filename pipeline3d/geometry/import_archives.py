@@ -11,6 +11,7 @@ import posixpath
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -54,6 +55,15 @@ class Archive:
         """The content of an entry by its exact name."""
         try:
             return self.file.read(self.entries[name])
+        except DAMAGE as error:
+            raise refused("archive_refused", f"{name[:80]!r} in the archive is damaged") from error
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The content of an entry, a piece at a time."""
+        try:
+            with self.file.open(self.entries[name]) as file:
+                while piece := file.read(MIB):
+                    yield piece
         except DAMAGE as error:
             raise refused("archive_refused", f"{name[:80]!r} in the archive is damaged") from error
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry import topology
 from pipeline3d.geometry.colour_space import to_linear
 from pipeline3d.geometry.import_limits import ImportLimits
 from pipeline3d.geometry.import_parts import check_model
@@ -106,13 +107,8 @@ def as_linear(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 def weld(part: TexturedMesh) -> TexturedMesh:
     """Vertices of exactly equal coordinates as one."""
-    keys = np.ascontiguousarray(part.vertices + np.float32(0.0)).view(np.uint32).astype(np.uint64)
-    order = np.lexsort((keys[:, 2], keys[:, 1], keys[:, 0]))
-    first = np.ones(len(order), np.bool_)
-    first[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
-    number = np.empty(len(order), np.int32)
-    number[order] = np.cumsum(first, dtype=np.int32) - 1
-    return TexturedMesh(vertices=part.vertices[order[first]], faces=number[part.faces])
+    points = topology.weld(part.vertices)
+    return TexturedMesh(vertices=part.vertices[points.first], faces=points.labels[part.faces])
 
 
 def _check_count(faces: int, limits: ImportLimits) -> None:
