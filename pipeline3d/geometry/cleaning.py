@@ -13,8 +13,9 @@ from pipeline3d.geometry.workpiece import Workpiece, face_normals, welded_again
 
 FURTHEST = 1e9
 """Coordinates beyond it are taken for broken: no unit makes a thing of that size."""
-RIM_GAP = 5e-6
-"""Of the diagonal: rims this near each other belong together; rounding to 6 digits leaves 1e-6."""
+RIM_GAP = 2e-6
+"""Of the diagonal: rims this near each other belong together; rounding to 6 digits leaves 1e-6. What
+`separating` pulls apart has to stay further away than the widest gap that is joined, 2 sqrt(3) times this."""
 FLOATER_AREA, FLOATER_SIZE, FLOATERS_AREA = 5e-4, 0.02, 0.01
 """A piece adrift has at most these shares of area and diagonal; all of them together the last of the area."""
 

@@ -15,9 +15,11 @@ import numpy as np
 
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry import cleaning, holes, separating, slivers, winding
+from pipeline3d.geometry.crossings import count_crossing_faces
 from pipeline3d.geometry.measuring import MeshFacts, measure
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.solidity import is_solid
+from pipeline3d.geometry.uniting import unite_bodies
 from pipeline3d.geometry.workpiece import Workpiece, close, face_normals, lay_open
 
 MOST_BROKEN_SHARE = 0.01
@@ -73,7 +75,7 @@ def repair(model: Model, *, level: Level = "auto") -> Repaired:
     sound = all((np.abs(part.vertices) <= cleaning.FURTHEST).all() for part in model.parts)
     before = measure(model) if sound else None
     if before is not None and _has_no_fault(before) and not _count_loose_vertices(model):
-        return Repaired(model=model, changes=(), before=before, after=before, unrepaired=())
+        return _finish(model, None, [], [], before, level)
     work = lay_open(model)
     changes: list[Change] = []
     left: list[str] = []
@@ -214,23 +216,61 @@ def _same_shape(before: Workpiece, after: Workpiece) -> bool:
 
 
 def _finish(
-    model: Model, work: Workpiece, changes: list[Change], left: list[str], before: MeshFacts, level: Level
+    model: Model,
+    work: Workpiece | None,
+    changes: list[Change],
+    left: list[str],
+    before: MeshFacts,
+    level: Level,
 ) -> Repaired:
-    loose = _count_loose_vertices(model)
+    loose = _count_loose_vertices(model) if work is not None else 0
     if loose:
         sentence = f"Vertices left out that no face used: {loose:,}."
         changes.append(Change(kind="loose_vertices", count=loose, sentence=sentence))
     result, after = model, before
-    if changes:
+    if changes and work is not None:
         result = close(work, model)
         after = measure(result)
         if _faults(after) > _faults(before):
             left.append("the repair was undone: the model has fewer faults without it")
             result, after, changes = model, before, []
     left += _still_wrong(after)
-    if level == "solid" and after.watertight and not is_solid(result):
-        left.append("it is closed, but manifold3d does not take it for a solid")
+    if level == "solid" and after.watertight:
+        result, after = _make_printable(result, after, changes, left)
     return Repaired(model=result, changes=tuple(changes), before=before, after=after, unrepaired=tuple(left))
+
+
+def _make_printable(
+    model: Model, facts: MeshFacts, changes: list[Change], left: list[str]
+) -> tuple[Model, MeshFacts]:
+    """Unite closed bodies that run through each other; what a slicer would stumble over is told."""
+    if not is_solid(model):
+        left.append("it is closed, but manifold3d does not take it for a solid")
+        return model, facts
+    crossing = count_crossing_faces(model)
+    if crossing == 0:
+        return model, facts
+    united = unite_bodies(model) if crossing else None
+    if united is not None:
+        result, bodies = united
+        after = measure(result)
+        remaining = count_crossing_faces(result)
+        kept = np.abs(np.array(after.bounds) - np.array(facts.bounds)).max()
+        if (
+            _faults(after) <= _faults(facts)
+            and remaining is not None
+            and crossing is not None
+            and remaining < crossing
+            and kept <= MOST_EXTENT_CHANGE * max(facts.extents)
+        ):
+            sentence = f"Closed bodies that ran through each other, united: {bodies:,}."
+            changes.append(Change(kind="united_bodies", count=bodies, sentence=sentence))
+            model, facts, crossing = result, after, remaining
+    if crossing is None:
+        left.append("whether faces run through each other was not told: there are too many in one place")
+    elif crossing:
+        left.append(f"faces that run through others: {crossing:,}")
+    return model, facts
 
 
 def _count_loose_vertices(model: Model) -> int:
