@@ -77,8 +77,8 @@ class Materials:
         extensions = entry.get("extensions", {})
         factors = {
             "base_colour": _floats(pbr.get("baseColorFactor", (1.0, 1.0, 1.0, 1.0)), 4),
-            "metallic": float(pbr.get("metallicFactor", 1.0)),
-            "roughness": float(pbr.get("roughnessFactor", 1.0)),
+            "metallic": _number(pbr.get("metallicFactor", 1.0)),
+            "roughness": _number(pbr.get("roughnessFactor", 1.0)),
         }
         base = pbr.get("baseColorTexture")
         if SPECULAR in extensions and not pbr:
@@ -91,15 +91,15 @@ class Materials:
             "occlusion": occlusion,
             "emissive": entry.get("emissiveTexture"),
         }
-        strength = float(extensions.get(EMISSIVE_STRENGTH, {}).get("emissiveStrength", 1.0))
+        strength = _number(extensions.get(EMISSIVE_STRENGTH, {}).get("emissiveStrength", 1.0))
         material = Material(
             name=str(entry.get("name", "")),
             **factors,
             emissive_colour=_floats([strength * v for v in entry.get("emissiveFactor", (0.0, 0.0, 0.0))], 3),
-            normal_scale=float((normal or {}).get("scale", 1.0)),
-            occlusion_strength=float((occlusion or {}).get("strength", 1.0)),
+            normal_scale=_number((normal or {}).get("scale", 1.0)),
+            occlusion_strength=_number((occlusion or {}).get("strength", 1.0)),
             alpha_mode=_alpha_mode(entry.get("alphaMode", "OPAQUE")),
-            alpha_cutoff=float(entry.get("alphaCutoff", 0.5)),
+            alpha_cutoff=_number(entry.get("alphaCutoff", 0.5)),
             double_sided=bool(entry.get("doubleSided", False)),
         )
         return self._with_maps(material, {name: info for name, info in maps.items() if info is not None})
@@ -142,7 +142,7 @@ def _mapping_of(info: Entry) -> Mapping:
         return Mapping(uv_set=uv_set)
     uv_set = int(moved.get("texCoord", uv_set))
     (u, v), (across, down) = _floats(moved.get("offset", (0, 0)), 2), _floats(moved.get("scale", (1, 1)), 2)
-    turn = float(moved.get("rotation", 0.0))
+    turn = _number(moved.get("rotation", 0.0))
     sine, cosine = np.sin(turn), np.cos(turn)
     matrix = (cosine * across, sine * down, u, -sine * across, cosine * down, v)
     return Mapping(uv_set=uv_set, transform=tuple(float(value) for value in matrix))
@@ -155,7 +155,7 @@ def _from_specular(entry: Entry) -> tuple[dict[str, Any], Entry | None]:
     factors = {
         "base_colour": _floats(entry.get("diffuseFactor", (1.0, 1.0, 1.0, 1.0)), 4),
         "metallic": 0.0 if textured else min(1.0, max(0.0, (specular - DIELECTRIC) / 0.96) ** 2),
-        "roughness": 0.8 if textured else 1.0 - float(entry.get("glossinessFactor", 1.0)),
+        "roughness": 0.8 if textured else 1.0 - _number(entry.get("glossinessFactor", 1.0)),
     }
     return factors, entry.get("diffuseTexture")
 
@@ -165,6 +165,10 @@ def _floats(values: Any, count: int) -> Any:
     if len(found) != count or not np.isfinite(found).all():
         raise broken(f"a material has {values!r} where {count} numbers are wanted")
     return found
+
+
+def _number(value: Any) -> float:
+    return float(_floats((value,), 1)[0])
 
 
 def _alpha_mode(word: object) -> Any:

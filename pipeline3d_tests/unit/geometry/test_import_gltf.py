@@ -508,6 +508,17 @@ def _read_or_refuse(data: bytes) -> None:
     assert 0 <= surface.faces.min() <= surface.faces.max() < len(surface.vertices)
 
 
+@pytest.mark.parametrize("key", ["metallicFactor", "roughnessFactor", "baseColorFactor"])
+def test_a_factor_that_no_number_holds_is_refused(key):
+    """JSON has no infinity, but 1e999 becomes one."""
+    strange = Strange().textured()
+    value = [0.5, 0.5, 0.5, 123456] if key == "baseColorFactor" else 123456
+    strange.document["materials"][0]["pbrMetallicRoughness"][key] = value
+    with pytest.raises(UnusableInput) as caught:
+        read_gltf(strange.gltf().replace(b"123456", b"1e999"), LIMITS, [])
+    assert caught.value.code == "broken_model_file"
+
+
 def test_a_gltf_that_is_no_json_is_refused():
     for text in (b"", b"{", b"[]", b'{"asset": NaN}', b"[" * 100_000, json.dumps({}).encode()):
         with pytest.raises(UnusableInput) as caught:
