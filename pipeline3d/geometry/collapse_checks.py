@@ -11,28 +11,41 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from pipeline3d.geometry.topology import count_edge_uses, face_keys
+from pipeline3d.geometry.topology import EdgeUses, count_edge_uses, face_keys
 
 Integers = npt.NDArray[np.signedinteger]
 Floats = npt.NDArray[np.floating]
 
 MOST_FLIPPED = 0.01
 """Share of faces that look against the source's surface, beyond the source's own share."""
+SAMPLED_FACES = 2_000
 MOST_LOST = 0.1
 """Of the longest extent: a crumb may go, an arm may not."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Original:
-    """The surface before: points (p,3), one for each place, and faces (m,3) over them."""
+    """The surface before: points (p,3), one for each place, and faces (m,3) over them.
+
+    normals (p,3) are asked first where they agree with these faces: what agrees with them is not turned over.
+    """
 
     points: Floats
     faces: Integers
+    normals: Floats | None = None
 
     @cached_property
     def bad_edges(self) -> tuple[int, int]:
         """Edges of one face, and of more than two."""
         return count_bad_edges(self.faces, len(self.points))
+
+    @cached_property
+    def _normals_agree(self) -> bool:
+        """Told from a sample; a stranger's normals may be zero, inverted or of another surface."""
+        if self.normals is None:
+            return False
+        some = self.faces[:: 1 + len(self.faces) // SAMPLED_FACES]
+        return _share_against(-face_directions(self.points, some), self.normals, some) > 1 - MOST_FLIPPED
 
     @cached_property
     def _outwards(self) -> npt.NDArray[np.float64]:
@@ -42,22 +55,32 @@ class Original:
     def flipped_share(self, faces: Integers) -> float:
         """Of faces (k,3) over the same places: those that look against this surface."""
         directions = face_directions(self.points, faces)
-        expected = self._outwards[faces].sum(axis=1)
-        return float((np.einsum("ij,ij->i", directions, expected) < 0).mean())
+        if self._normals_agree and self.normals is not None:
+            share = _share_against(directions, self.normals, faces)
+            if share <= MOST_FLIPPED:
+                return share
+        return _share_against(directions, self._outwards, faces)
 
 
 def find_damage(
-    original: Original, points: Floats, faces: Integers, *, flipped_share: float | None = None
+    original: Original,
+    points: Floats,
+    faces: Integers,
+    *,
+    flipped_share: float | None = None,
+    edges: EdgeUses | None = None,
 ) -> str:
     """Why faces (k,3) over points (p,3) must not replace the original; empty where they may.
 
-    flipped_share is asked of the original where the points are its places.
+    flipped_share is asked of the original where the points are its places; edges are the faces' own, where
+    they are known already.
     """
     if not len(faces):
         return "no face is left"
     if not np.isfinite(points).all() or faces.min() < 0 or faces.max() >= len(points):
         return "a face or a vertex is not valid"
-    open_edges, forked_edges = count_bad_edges(faces, len(points))
+    uses = (edges or edges_of(faces, len(points))).uses
+    open_edges, forked_edges = int((uses == 1).sum()), int((uses > 2).sum())
     if open_edges > 0 and open_edges > original.bad_edges[0]:
         return f"{open_edges} open edges, before {original.bad_edges[0]}"
     if forked_edges > 0 and forked_edges > original.bad_edges[1]:
@@ -74,23 +97,30 @@ def find_damage(
 
 def count_bad_edges(faces: Integers, point_count: int) -> tuple[int, int]:
     """Edges of one face, and of more than two."""
-    uses = count_edge_uses(faces.astype(np.int32), point_count).uses
+    uses = edges_of(faces, point_count).uses
     return int((uses == 1).sum()), int((uses > 2).sum())
 
 
-def find_fork_rings(original: Original, faces: Integers) -> npt.NDArray[np.bool_]:
-    """Places (p) to lock so that edges of more than two of the faces (k,3) cannot come about again.
+def edges_of(faces: Integers, point_count: int) -> EdgeUses:
+    """All edges of faces (m,3), and how many faces use each."""
+    return count_edge_uses(faces.astype(np.int32), point_count)
+
+
+def find_fork_rings(original: Original, edges: EdgeUses) -> npt.NDArray[np.bool_]:
+    """Places (p) to lock so that those of the edges that have more than two faces cannot come about again.
 
     At one end of each such edge, the place itself and its neighbours in the original: then its fan stays.
     """
     count = len(original.points)
-    edges = count_edge_uses(faces.astype(np.int32), count)
-    one, other = edges.ends(edges.uses > 2)
+    ring = np.zeros(count, bool)
+    forked = edges.uses > 2
+    if not forked.any():
+        return ring
+    one, other = edges.ends(forked)
     degree = np.bincount(original.faces.reshape(-1), minlength=count)
     ends = np.where(degree[one] <= degree[other], one, other)
     at_end = np.zeros(count, bool)
     at_end[ends] = True
-    ring = np.zeros(count, bool)
     ring[original.faces[at_end[original.faces].any(axis=1)]] = True
     return ring
 
@@ -145,3 +175,8 @@ def face_directions(points: Floats, faces: Integers) -> npt.NDArray[np.float64]:
     """(m,3): perpendicular to each face, as long as twice its area."""
     first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
     return np.asarray(np.cross(second - first, third - first), np.float64)
+
+
+def _share_against(directions: Floats, normals: Floats, faces: Integers) -> float:
+    expected = normals[faces[:, 0]] + normals[faces[:, 1]] + normals[faces[:, 2]]
+    return float((np.einsum("ij,ij->i", directions, expected) < 0).mean())

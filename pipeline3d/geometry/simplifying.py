@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from pipeline3d.errors import InvalidParameters
 from pipeline3d.geometry.closest import Surface
 from pipeline3d.geometry.collapse_checks import (
     Original,
+    edges_of,
     find_damage,
     find_fork_rings,
     find_solid_faces,
@@ -130,6 +132,8 @@ def _ways(model: Model, joined: Joined, target_faces: int) -> Iterator[Simplifie
             yield found if isinstance(found, str) else replace(found, model=_with_creases(found.model))
     if any(is_textured(part) for part in model.parts):
         yield f"{FAST_SIMPLIFICATION}: would lose the texture coordinates"
+    elif find_spec("fast_simplification") is None:
+        yield f"{FAST_SIMPLIFICATION}: is not installed"
     else:
         yield _collapse_positions(model, joined, target_faces)
 
@@ -170,7 +174,9 @@ def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float)
     """By meshoptimizer; the vertices that stay are the model's own."""
     attributes, weights = attributes_of(model)
     labels, first = joined.places.labels, joined.places.first
-    original = Original(points=joined.vertices[first], faces=labels[joined.faces])
+    original = Original(
+        points=joined.vertices[first], faces=labels[joined.faces], normals=_normals_at(model, first)
+    )
     locked: npt.NDArray[np.bool_] | None = None
     for _ in range(MOST_REPAIRS):
         faces, error = collapse_edges(
@@ -184,11 +190,12 @@ def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float)
         )
         faces = faces[find_solid_faces(labels[faces], joined.places.count)]
         places = labels[faces]
-        rings = find_fork_rings(original, places)
+        edges = edges_of(places, joined.places.count)
+        rings = find_fork_rings(original, edges)
         if not rings.any() or original.bad_edges[1]:
             break
         locked = rings[labels] if locked is None else locked | rings[labels]
-    damage = find_damage(original, original.points, places)
+    damage = find_damage(original, original.points, places, edges=edges)
     if damage:
         return f"{MESHOPTIMIZER}: {damage}"
     return Simplified(
@@ -198,6 +205,12 @@ def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float)
         library=MESHOPTIMIZER,
         reached=len(faces) <= TOLERANCE * target_faces,
     )
+
+
+def _normals_at(model: Model, vertices: Integers) -> npt.NDArray[np.float32] | None:
+    """Of the vertices (k) of all parts after each other; none unless all parts have some."""
+    normals = [part.normals for part in model.parts if part.normals is not None]
+    return np.concatenate(normals)[vertices] if len(normals) == len(model.parts) else None
 
 
 def _take_faces(model: Model, joined: Joined, faces: Integers) -> Model:

@@ -8,6 +8,7 @@ import pytest
 from pipeline3d.geometry.collapse_checks import (
     Original,
     count_bad_edges,
+    edges_of,
     find_damage,
     find_fork_rings,
     find_solid_faces,
@@ -48,6 +49,13 @@ def test_what_the_source_already_was_is_no_new_damage() -> None:
     assert find_damage(inside_out, BALL.vertices, FACES[:, ::-1]) == ""
 
 
+def test_wrong_normals_neither_hide_nor_make_turned_faces() -> None:
+    for normals in (BALL.vertices, -BALL.vertices, np.zeros_like(BALL.vertices)):
+        original = Original(points=BALL.vertices, faces=FACES, normals=normals)
+        assert find_damage(original, BALL.vertices, FACES) == ""
+        assert "turned over" in find_damage(original, BALL.vertices, FACES[:, ::-1])
+
+
 def test_flaps_go_and_what_is_left_stays_closed() -> None:
     first, second, third = FACES[0]
     flap = [[first, second, third], [third, second, first]]
@@ -61,9 +69,9 @@ def test_flaps_go_and_what_is_left_stays_closed() -> None:
 
 
 def test_the_fan_at_one_end_of_a_fork_is_to_be_locked() -> None:
-    assert not find_fork_rings(ORIGINAL, FACES).any()
+    assert not find_fork_rings(ORIGINAL, edges_of(FACES, len(BALL.vertices))).any()
     forked = np.concatenate([FACES, FACES[:1]])
-    ring = find_fork_rings(ORIGINAL, forked)
+    ring = find_fork_rings(ORIGINAL, edges_of(forked, len(BALL.vertices)))
     assert ring[FACES[0]].any()
     assert ring.sum() < len(BALL.vertices) / 3
 
