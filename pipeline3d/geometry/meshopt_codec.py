@@ -15,12 +15,14 @@ import numpy.typing as npt
 from pipeline3d.geometry.refusals import broken
 
 EXTENSION = "EXT_meshopt_compression"
+READABLE = (EXTENSION, "KHR_meshopt_compression")
+"""The newer one names the same streams, and vertex streams of version 1 besides."""
 Bytes = bytes | memoryview
 Rows = npt.NDArray[Any]
 Indices = npt.NDArray[np.uint32]
 
-VERTEX_STREAM, INDEX_STREAM, SEQUENCE_STREAM = 0xA0, 0xE1, 0xD1
-"""First bytes of the streams that the extension allows."""
+VERTEX_STREAMS, INDEX_STREAMS, SEQUENCE_STREAMS = (0xA0, 0xA1), (0xE1,), (0xD1,)
+"""First bytes of the streams that the extensions allow."""
 MOST_STRIDE = 256
 OVERDRAW_THRESHOLD = 1.05
 """The vertex cache may get 5 % worse for less overdraw, as meshoptimizer recommends."""
@@ -161,7 +163,7 @@ def _decode_rows(content: Bytes, count: int, stride: int, kind: str) -> bytes:
     allowed["EXPONENTIAL"] = stride % 4 == 0
     if not 0 < stride <= MOST_STRIDE or not allowed.get(kind, False):
         raise broken(f"a compressed buffer view has rows of {stride} bytes and the filter {kind!r}")
-    _expect(content, VERTEX_STREAM)
+    _expect(content, VERTEX_STREAMS)
     rows: Rows = meshoptimizer.decode_vertex_buffer(
         vertex_count=count, vertex_size=stride, buffer=content, dtype=np.dtype((np.void, stride))
     )
@@ -178,7 +180,7 @@ def _decode_indices(content: Bytes, count: int, stride: int, *, triangles: bool)
 
     if stride not in (2, 4) or (triangles and count % 3):
         raise broken(f"{count} compressed indices of {stride} bytes cannot be")
-    _expect(content, INDEX_STREAM if triangles else SEQUENCE_STREAM)
+    _expect(content, INDEX_STREAMS if triangles else SEQUENCE_STREAMS)
     decode = meshoptimizer.decode_index_buffer if triangles else meshoptimizer.decode_index_sequence
     # The bindings return four bytes each: told of two, they would fill half of their array.
     indices: Indices = decode(index_count=count, index_size=4, buffer=content)
@@ -189,7 +191,7 @@ def _decode_indices(content: Bytes, count: int, stride: int, *, triangles: bool)
     return indices.astype(np.uint16).tobytes()
 
 
-def _expect(content: Bytes, first: int) -> None:
-    """The bitstream's version: later ones are other extensions'."""
-    if len(content) == 0 or content[0] != first:
+def _expect(content: Bytes, first: tuple[int, ...]) -> None:
+    """The bitstream's kind and version."""
+    if len(content) == 0 or content[0] not in first:
         raise broken("a compressed buffer view is no stream of its mode")

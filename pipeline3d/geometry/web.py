@@ -18,12 +18,8 @@ from pipeline3d.errors import BrokenModelOutput, InvalidParameters
 from pipeline3d.geometry import draco_codec, ktx2, meshopt_codec
 from pipeline3d.geometry.gltf_container import (
     ARRAY_BUFFER,
-    BYTE,
     ELEMENT_ARRAY_BUFFER,
-    FLOAT,
-    SHORT,
     TRIANGLES,
-    UNSIGNED_BYTE,
     UNSIGNED_INT,
     UNSIGNED_SHORT,
     pack,
@@ -39,7 +35,7 @@ from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
 from pipeline3d.geometry.quantising import EXTENSION as QUANTISATION
 from pipeline3d.geometry.quantising import Grid, Precision, grid_of, quantise_uvs
 from pipeline3d.geometry.thinning import thin_out
-from pipeline3d.geometry.web_reading import decompress
+from pipeline3d.geometry.web_reading import COMPONENTS, decompress
 from pipeline3d.geometry.web_textures import TextureFormat, compressing_textures
 
 __all__ = ["Codec", "compress", "decompress"]
@@ -51,13 +47,6 @@ TEXTURE_PX = 2048
 MOST_TEXTURE_PX = 8192
 WEB_PRECISION = Precision()
 MOST_SIMPLIFY_ERROR = 0.1
-COMPONENTS = {
-    np.dtype(np.int8): BYTE,
-    np.dtype(np.uint8): UNSIGNED_BYTE,
-    np.dtype(np.int16): SHORT,
-    np.dtype(np.uint16): UNSIGNED_SHORT,
-    np.dtype(np.float32): FLOAT,
-}
 
 
 def compress(

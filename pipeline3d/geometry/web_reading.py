@@ -41,6 +41,7 @@ COMPONENTS = {
     np.dtype(np.uint32): UNSIGNED_INT,
     np.dtype(np.float32): FLOAT,
 }
+"""glTF's numbers for the types of arrays."""
 Entry = dict[str, Any]
 
 
@@ -66,7 +67,7 @@ def expand(
     The arguments stay as they are; a document without compression comes back as it is. Raises UnusableInput.
     """
     named = {*document.get("extensionsUsed", []), *document.get("extensionsRequired", [])}
-    if not named & {meshopt_codec.EXTENSION, draco_codec.EXTENSION}:
+    if not named & {*meshopt_codec.READABLE, draco_codec.EXTENSION}:
         return document, buffers
     expansion = _Expansion(copy.deepcopy(document), list(buffers), limits)
     try:
@@ -89,14 +90,14 @@ class _Expansion:
     bytes_left: int = field(default_factory=lambda: MOST_DECODED_BYTES)
 
     def decode_views(self) -> None:
-        """Buffer views of EXT_meshopt_compression become plain ones of a buffer each."""
+        """Buffer views that meshopt compressed become plain ones of a buffer each."""
         fallback = {
             number
             for number, buffer in enumerate(self.document.get("buffers", []))
-            if "uri" not in buffer and meshopt_codec.EXTENSION in buffer.get("extensions", {})
+            if "uri" not in buffer and _coding_of(buffer) is not None
         }
         for view in self.document.get("bufferViews", []):
-            extension = view.get("extensions", {}).pop(meshopt_codec.EXTENSION, None)
+            extension = _coding_of(view)
             if extension is None:
                 if view["buffer"] in fallback and view["buffer"] >= len(self.buffers):
                     raise broken("a buffer view lies in a buffer without bytes")
@@ -108,6 +109,7 @@ class _Expansion:
             if view.get("byteStride", stride) != stride or view["byteLength"] != count * stride:
                 raise broken("a compressed buffer view has another length than what it decodes to")
             decoded = meshopt_codec.decode_view(extension, self._bytes_of(extension))
+            del view["extensions"]
             view |= {"buffer": self._add_buffer(decoded), "byteOffset": 0, "byteLength": len(decoded)}
 
     def decode_primitives(self) -> None:
@@ -182,6 +184,13 @@ class _Expansion:
                 "model_too_large",
                 f"it decodes to more than {MOST_DECODED_BYTES // MIB} MiB",
             )
+
+
+def _coding_of(entry: Entry) -> Entry | None:
+    """What a buffer or a buffer view says of meshopt."""
+    extensions = entry.get("extensions", {})
+    coding: Entry | None = next((extensions[n] for n in meshopt_codec.READABLE if n in extensions), None)
+    return coding
 
 
 def _with_ktx2(document: Entry) -> Entry:

@@ -71,6 +71,14 @@ def test_directions_turn_no_further_than_stated(bits):
     assert angles.max() > NORMAL_ERROR_DEG[bits] / 3, "the stated bound is far from what happens"
 
 
+def test_the_exponential_filter_gives_mantissa_times_power_of_two():
+    mantissas, exponents = np.array([3, -5, 0, 1 << 20]), np.array([-1, 2, 0, -20])
+    words = ((exponents & 0xFF) << 24 | (mantissas & 0xFFFFFF)).astype(np.uint32).reshape(-1, 1)
+    coding = {"mode": "ATTRIBUTES", "count": 4, "byteStride": 4, "filter": "EXPONENTIAL"}
+    found = np.frombuffer(decode_view(coding, encode_rows(words)), np.float32)
+    assert found.tolist() == [1.5, -20.0, 0.0, 1.0]
+
+
 def test_welding_makes_equal_rows_one_vertex_and_keeps_every_corner():
     rows = np.array([[1, 2], [3, 4], [5, 6], [5, 6], [3, 4], [7, 8]], np.uint16)
     indices = np.array([0, 1, 2, 3, 4, 5], np.uint32)

@@ -183,6 +183,19 @@ def test_nodes_move_turn_and_mirror_what_they_hold():
     assert ((found.normals[found.faces[:, 0]] * rays).sum(axis=1) > 0).all()
 
 
+def rename_extension(document: dict[str, Any]) -> None:
+    newer = "KHR_meshopt_compression"
+    for entry in (*coded_views(document), document["buffers"][1]):
+        entry["extensions"] = {newer: entry["extensions"][MESHOPT]}
+    for key in ("extensionsUsed", "extensionsRequired"):
+        document[key] = [newer if name == MESHOPT else name for name in document[key]]
+
+
+def test_the_extensions_later_name_is_read_as_well():
+    found = decompress(with_document("meshopt", rename_extension)).parts[0]
+    assert np.array_equal(found.vertices, decompress(FILES["meshopt"]).parts[0].vertices)
+
+
 def test_several_parts_stay_several():
     model = build("two_parts")
     assert len(decompress(compress(model, name="two")).parts) == 2
