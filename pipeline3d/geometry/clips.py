@@ -28,7 +28,7 @@ from pipeline3d.geometry.cameras import require_number
 
 Pixels = npt.NDArray[np.uint8]
 
-WEBP_QUALITY = 78
+WEBP_QUALITY = 82
 WEBP_EFFORT = 4
 """Of 6; higher ones take several times as long for a few percent."""
 CONSTANT_RATE = 21
@@ -69,6 +69,10 @@ def write_webp(frames: Iterable[Pixels], path: Path, fps: float, *, quality: int
             loop=0,
             quality=quality,
             method=WEBP_EFFORT,
+            # Every frame is whole. Differences make the file no smaller, shadows of earlier frames
+            # shine through, and what is clear outside of a rectangle becomes black.
+            kmin=0,
+            kmax=1,
         )
 
 

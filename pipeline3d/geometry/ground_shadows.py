@@ -25,6 +25,8 @@ FAR = 400.0
 """From so far below, perspective is a few thousandths: a plan."""
 FADES = 0.95, 1.2
 """Distances from the middle, in radii, between which it fades: pictures' edges must not cut through it."""
+FRAME = 0.06
+"""Share of a picture's side along its edges over which it fades as well."""
 LAYERS = ((0.05, 0.022, 0.85), (0.3, 0.08, 0.5), (1.0, 0.2, 0.35))
 """Height up to which a surface darkens the ground, how far that spreads, and how much, in radii."""
 COARSE = 2
@@ -58,7 +60,7 @@ class GroundShadow:
         )
         seen = np.where(meets, seen, np.float32(0))
         large = cv2.resize(seen, (size_px, size_px), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large, np.float32)
+        return np.asarray(large * frame_fade(size_px), np.float32)
 
 
 def cast_shadow(scene: Scene) -> GroundShadow:
@@ -82,6 +84,14 @@ def cast_shadow(scene: Scene) -> GroundShadow:
         sigma = spread * CELLS / 2 / REACH
         lightness *= 1 - np.float32(strength) * cv2.GaussianBlur(hidden, (0, 0), sigma)
     return GroundShadow(fade(1 - lightness), level)
+
+
+def frame_fade(size_px: int) -> Floats:
+    """(size_px,size_px) 1 inside, 0 at the edges of a picture: nothing is cut off there."""
+    places = (np.arange(size_px, dtype=np.float32) + 0.5) / size_px
+    share = np.clip(np.minimum(places, 1 - places) / FRAME, 0, 1)
+    share = share * share * (3 - 2 * share)
+    return np.asarray(share[:, None] * share[None, :], np.float32)
 
 
 def fade(darkness: Floats) -> Floats:

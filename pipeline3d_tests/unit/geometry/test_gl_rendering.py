@@ -21,7 +21,7 @@ from pipeline3d.geometry.turntables import render_turntable
 from pipeline3d_tests.painted_models import ball, card, map_of, png
 
 MEAN, OUTLINES = 0.5, 0.01
-"""Levels of 255 on average, and the share of pixels (on outlines and seams) that may differ by more than 16."""
+"""Levels of 255 on average; share of pixels (on outlines and seams) that may differ by more than 16."""
 NOISE = np.random.default_rng(5).integers(0, 255, (8, 8, 3)).astype(np.uint8).repeat(16, 0).repeat(16, 1)
 LEAF = np.concatenate(
     [NOISE, np.where(np.indices((128, 128)).sum(0)[..., None] % 64 < 32, 255, 0)], 2
