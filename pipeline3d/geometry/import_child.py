@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline3d.errors import BrokenModelOutput, UnusableInput
+from pipeline3d.errors import BrokenModelOutput, TransientFailure, UnusableInput
 from pipeline3d.geometry.glb import decode_model
 from pipeline3d.geometry.gltf_container import pack
 from pipeline3d.geometry.gltf_writing import build
@@ -33,9 +33,11 @@ MEMORY_BYTES = 4096 * MIB
 RESULT_BYTES = 4096 * MIB
 OPEN_FILES = 64
 WORDS_OF_LAST = 300
-OUT_OF_MEMORY = 77
-"""Exit code of a child that could not get the memory it asked for."""
+OUT_OF_MEMORY, HOST_FAILED = 77, 78
+"""Exit codes: the memory it asked for was refused; its files could not be read or written."""
 PR_SET_PDEATHSIG = 1
+KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH", "LANG")
+"""What a Python may need to start; nothing else of our environment is a reader's business."""
 
 
 def import_in_child(
@@ -70,6 +72,13 @@ def read_in_child(
             raise refused(
                 "model_too_large", f"reading it takes more than {memory_bytes // MIB:,} MiB of memory"
             )
+        if status == HOST_FAILED:
+            raise TransientFailure(
+                "The model could not be read here: files could not be read or written.",
+                code="import_failed_here",
+                hint="Look whether the disk for temporary files is full.",
+                details={"last_words": last_words},
+            )
         if status != 0 or not result.is_file():
             error = refused("model_crashed_reader", f"its reader ended with {_name_of(status)}")
             error.details["last_words"] = last_words[-WORDS_OF_LAST:]
@@ -79,7 +88,8 @@ def read_in_child(
 
 def _run(command: list[str], seconds: float, folder: str) -> tuple[int | None, str]:
     """The child's exit code, None where it took too long, and the end of what it said."""
-    environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    environment |= {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TMPDIR": folder, "HOME": folder}
     with subprocess.Popen(
         command,
@@ -132,35 +142,46 @@ def main(path: Path, result: Path, order: dict[str, Any]) -> int:
     end_with_parent(int(order["parent"]))
     limit_ourselves(memory_bytes=int(order["memory_bytes"]), seconds=float(order["seconds"]))
     try:
-        imported = read_file(path, limits=ImportLimits(**order["limits"]))
-        answer: dict[str, Any] = {"format": imported.format, "notes": list(imported.notes)}
-        document, builder = build(imported.model, name="model", extras=None, embed=True, keep_uvs=True)
-        content = pack(document, builder.chunks)
-    except UnusableInput as error:
-        answer, content = {"refused": {"code": error.code, "message": error.message}}, b""
+        answer, content = _answer(path, ImportLimits(**order["limits"]))
+        with result.open("wb") as file:
+            file.write(json.dumps(answer).encode() + b"\n")
+            file.write(content)
     except MemoryError:
         return OUT_OF_MEMORY
-    with result.open("wb") as file:
-        file.write(json.dumps(answer).encode() + b"\n")
-        file.write(content)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return HOST_FAILED
     return 0
+
+
+def _answer(path: Path, limits: ImportLimits) -> tuple[dict[str, Any], bytes]:
+    """What the parent is told, and the model as a GLB with all that it has."""
+    try:
+        imported = read_file(path, limits=limits)
+    except UnusableInput as error:
+        return {"refused": {"code": error.code, "message": error.message}}, b""
+    document, builder = build(imported.model, name="model", extras=None, embed=True, keep_uvs=True)
+    return {"format": imported.format, "notes": list(imported.notes)}, pack(document, builder.chunks)
 
 
 def limit_ourselves(*, memory_bytes: int, seconds: float) -> None:
     """Kernel limits for this process: none can be raised again, and its children inherit them."""
     import resource
 
+    processor_s = int(seconds) + 1
     wanted = {
-        resource.RLIMIT_AS: memory_bytes,
-        resource.RLIMIT_CPU: int(seconds) + 1,
-        resource.RLIMIT_FSIZE: RESULT_BYTES,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_AS: (memory_bytes, memory_bytes),
+        # At the soft limit comes a signal that says why, at the hard one the end.
+        resource.RLIMIT_CPU: (processor_s, processor_s + 1),
+        resource.RLIMIT_FSIZE: (RESULT_BYTES, RESULT_BYTES),
+        resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),
+        resource.RLIMIT_CORE: (0, 0),
     }
-    for kind, value in wanted.items():
+    for kind, values in wanted.items():
         _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
+        if hard != resource.RLIM_INFINITY:
+            values = (min(values[0], hard), min(values[1], hard))
+        resource.setrlimit(kind, values)
 
 
 def end_with_parent(parent: int) -> None:

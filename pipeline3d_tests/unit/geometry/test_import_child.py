@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from pipeline3d.errors import UnusableInput
 from pipeline3d.geometry.glb import encode_model
-from pipeline3d.geometry.import_child import import_in_child, limit_ourselves, read_in_child
+from pipeline3d.geometry.import_child import HOST_FAILED, import_in_child, limit_ourselves, read_in_child
 from pipeline3d.geometry.import_limits import MIB, ImportLimits
 from pipeline3d.geometry.mesh import Model, Texture
 from pipeline3d_tests.awkward_meshes import textured_sphere
@@ -100,6 +101,19 @@ def test_the_limits_are_the_kernels(tmp_path):
     assert ended.stdout.split() == ["memory", "kept"]
     assert ended.returncode < 0
     assert not list(tmp_path.iterdir()), "no core was written"
+
+
+def test_a_full_disk_is_not_the_senders_fault(tmp_path):
+    path = tmp_path / "square.glb"
+    path.write_bytes(Strange().square().glb())
+    given = {"memory_bytes": 4 << 30, "seconds": 60, "parent": os.getpid(), "limits": {}}
+    ended = subprocess.run(
+        [sys.executable, "-m", import_in_child.__module__, str(path), "/dev/full", json.dumps(given)],
+        capture_output=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert ended.returncode == HOST_FAILED
+    assert b"No space left" in ended.stderr
 
 
 def test_a_file_that_is_not_there_is_the_callers_mistake(tmp_path):
