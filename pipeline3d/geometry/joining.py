@@ -47,13 +47,15 @@ def join(model: Model) -> Joined:
         raise UnusableInput("the model has no faces", code="no_faces", hint="Send a model with a surface.")
     surface = model.surface()
     vertices = surface.vertices.astype(np.float64)
-    low = np.array([column.min() for column in vertices.T])  # reducing rows of three is slow
-    high = np.array([column.max() for column in vertices.T])
+    used = np.zeros(len(vertices), bool)
+    used[surface.faces] = True  # a loose vertex far away must not cost the surface its precision
+    columns = np.ascontiguousarray(vertices[used].T)  # reducing rows of three is slow
+    low, high = columns.min(axis=1), columns.max(axis=1)
     centre, scale = (low + high) / 2, float((high - low).max())
     if not scale > 0:
         scale = 1.0
     return Joined(
-        vertices=((vertices - centre) / scale).astype(np.float32),
+        vertices=(np.where(used[:, None], vertices - centre, 0) / scale).astype(np.float32),
         faces=surface.faces.astype(np.int64),
         places=weld(surface.vertices),
         part=np.repeat(np.arange(len(model.parts)), [len(part.vertices) for part in model.parts]),

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline3d.errors import InvalidParameters, UnusableInput
 from pipeline3d.geometry.closest import Surface
@@ -171,6 +173,41 @@ def test_awkward_models_are_not_made_worse(name: str) -> None:
         assert part.faces.max() < len(part.vertices)
     if measure(model.surface()).watertight:
         assert measure(found.model.surface()).watertight
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    corners=st.lists(st.integers(0, 29), min_size=18, max_size=150),
+    seed=st.integers(0, 1000),
+    grid=st.sampled_from([0, 2, 5]),
+)
+def test_any_triangles_whatever_come_back_valid(corners: list[int], seed: int, grid: int) -> None:
+    chance = np.random.default_rng(seed)
+    points = chance.integers(0, grid, (30, 3)) if grid else chance.normal(size=(30, 3))
+    part = TexturedMesh(
+        vertices=points.astype(np.float32),
+        faces=np.array(corners[: len(corners) // 3 * 3], np.int32).reshape(-1, 3),
+        colours=chance.integers(0, 256, (30, 4), dtype=np.uint8),
+    )
+    found = simplify(Model(parts=(part,)), target_faces=5)
+    assert 0 < found.model.face_count <= len(part.faces)
+    for one in found.model.parts:
+        assert one.faces.min() >= 0
+        assert one.faces.max() < len(one.vertices)
+        assert np.isfinite(one.vertices).all()
+    if found.reached:
+        assert found.model.face_count <= 1.05 * 5
+
+
+def test_a_loose_vertex_far_away_costs_the_surface_nothing() -> None:
+    loose = replace(
+        RING,
+        vertices=np.concatenate([RING.vertices, np.float32([[1e9, 0, 0]])]),
+        colours=None,
+    )
+    alone = simplify(Model(parts=(replace(RING, colours=None),)), target_faces=300)
+    found = simplify(Model(parts=(loose,)), target_faces=300)
+    assert found.error_m == pytest.approx(alone.error_m, rel=1e-3)
 
 
 def test_sizes_far_from_one_and_places_far_from_the_middle_make_no_difference() -> None:
