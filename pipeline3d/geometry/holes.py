@@ -6,8 +6,9 @@ meet at it, the whole cover takes those of one place of the rim, so that no pict
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -257,7 +258,7 @@ def _triangulate(places: Doubles, normal: Doubles) -> npt.NDArray[np.int64] | No
     """Triangles (k-2,3) over a closed polygon, wound as it is; None where it has none."""
     if len(places) == 3:
         return np.array([[0, 1, 2]])
-    import manifold3d
+    manifold3d: Any = importlib.import_module("manifold3d")  # its types are not found
 
     across = np.cross(normal, np.eye(3)[np.abs(normal).argmin()])
     across /= np.linalg.norm(across)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline3d.geometry.topology import weld
 
 def is_solid(model: Model) -> bool:
     """Whether manifold3d accepts the welded surface as a manifold that encloses something."""
-    import manifold3d
+    manifold3d: Any = importlib.import_module("manifold3d")  # its types are not found
 
     solid = as_manifold(model)
     return bool(solid.status() == manifold3d.Error.NoError and not solid.is_empty() and solid.volume() > 0)
@@ -20,7 +21,7 @@ def is_solid(model: Model) -> bool:
 
 def as_manifold(model: Model) -> Any:
     """The welded surface as manifold3d.Manifold; its status says whether it is one."""
-    import manifold3d
+    manifold3d: Any = importlib.import_module("manifold3d")  # its types are not found
 
     surface = model.surface()
     points = weld(surface.vertices)

@@ -6,6 +6,7 @@ where faces are cut, so that nothing has to be painted anew.
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def unite_bodies(model: Model) -> tuple[Model, int] | None:
     None where there is one body only, where one is a hollow (looks inwards), or where manifold3d takes one
     of them for no solid.
     """
-    import manifold3d
+    manifold3d: Any = importlib.import_module("manifold3d")  # its types are not found
 
     work = lay_open(model)
     count, patch = find_adjacency(work).patches()
@@ -57,7 +58,7 @@ def unite_bodies(model: Model) -> tuple[Model, int] | None:
 
 def _as_manifold(work: Workpiece, properties: npt.NDArray[np.float32], faces: Ids) -> Any:
     """One body with all its vertices' properties; those at one place are merged for its topology."""
-    import manifold3d
+    manifold3d: Any = importlib.import_module("manifold3d")  # its types are not found
 
     used, numbers = np.unique(faces, return_inverse=True)
     _, first, groups = np.unique(work.points[used], return_index=True, return_inverse=True)
