@@ -28,6 +28,8 @@ JPEG, PNG, WEBP = "image/jpeg", "image/png", "image/webp"
 FORMATS = {JPEG: "JPEG", PNG: "PNG", WEBP: "WEBP"}
 MOST_SIDE = 16_384
 """Pixels: a larger picture is refused before it is decoded."""
+MOST_PIXELS = 178_956_970
+"""Where Pillow refuses to decode: 13,377 pixels a side of a square; decoding it takes about 1 GB."""
 WHOLE_PIXELS = 8_192 * 8_192
 """A picture of more is reduced while it is read, by a whole factor: 16k of RGBA is a gigabyte."""
 WEBP_EFFORT = 2
@@ -56,7 +58,7 @@ def read_pixels(texture: Texture) -> Pixels:
     except UnidentifiedImageError as error:
         raise refused("unsupported_texture", "a texture is no PNG, JPEG or WebP") from error
     except Image.DecompressionBombError as error:
-        raise refused("texture_too_large", "a texture has too many pixels") from error
+        raise refused("texture_too_large", f"a texture has more than {MOST_PIXELS:,} pixels") from error
     except Exception as error:  # whatever a damaged header makes of the reader
         raise refused("broken_texture", f"a texture cannot be read ({type(error).__name__})") from error
     if max(picture.size) > MOST_SIDE:
