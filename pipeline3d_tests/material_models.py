@@ -88,7 +88,9 @@ def any_parts(draw: st.DrawFn) -> TexturedMesh:
         else None,
     )
     if kind in ("colours", "both"):
-        part = replace(part, colours=rng.integers(0, 256, (count, 4)).astype(np.uint8))
+        # neighbours differ as on a surface that was painted, not as in noise
+        colours = rng.integers(75, 181, 4) + rng.integers(-25, 26, (count, 4))
+        part = replace(part, colours=colours.astype(np.uint8))
     if kind in ("texture", "both"):
         part = replace(
             part,

@@ -209,7 +209,7 @@ def _compare_shapes(before: _Shape, after: _Shape, tolerance: Tolerance) -> list
         ("area", tolerance.area, before.area, after.area, before.area),
         ("volume", tolerance.volume, before.volume, after.volume, before.area * diagonal),
     ):
-        noise = rounding * (diagonal if what == "area" else before.area) * 16
+        noise = rounding * diagonal * (1.0 if what == "area" else diagonal) * 16
         if limit is not None and not abs(found - expected) <= limit * scale + noise:
             differences.append(
                 Difference(what=what, expected=f"{expected:.6g}", found=f"{found:.6g}", limit=f"{limit:g}")

@@ -2,9 +2,11 @@
 
 Quick Look shows no `displayColor`, so what a USDZ is to show must be a picture. The corners of a triangle
 lie on the centres of three texels and the fourth continues the plane through them, so bilinear filtering
-gives the very colours that interpolation between the vertices gives. Cells follow the Morton order of the
-triangles' centres in the atlas and in space, so that a smaller mip level mixes neighbours on the surface.
-Linear in the faces, and indifferent to how awkward they are; unlike xatlas it suits nobody who paints.
+gives the very colours that interpolation between the vertices gives, unless that texel would have to be
+brighter than white or darker than black, as between three corners of very different colours. Cells follow
+the Morton order of the triangles' centres in the atlas and in space, so that a smaller mip level mixes
+neighbours on the surface. Linear in the faces, and indifferent to how awkward they are; unlike xatlas it
+suits nobody who paints.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ def bake_cells(part: TexturedMesh) -> tuple[Pixels, Floats]:
     order = np.argsort(_morton_codes(part), kind="stable")
     column, row = _unfold(np.arange(len(order), dtype=np.uint64))
     corners = part.colours[part.faces[order]].astype(np.float32) / np.float32(255)
+    turns = _best_turns(corners)
+    corners = np.take_along_axis(corners, turns[..., None], axis=1)
     beyond = np.clip(corners[:, 1] + corners[:, 2] - corners[:, 0], 0, 1)
     side = cells_a_side * CELL
     picture = np.zeros((side, side, 4), np.uint8)
@@ -46,8 +50,16 @@ def bake_cells(part: TexturedMesh) -> tuple[Pixels, Floats]:
         picture[row * CELL + down, column * CELL + right] = _as_bytes(colour)
     uvs = np.empty((len(order), 3, 2), np.float32)
     starts = np.stack([column, row], axis=1).astype(np.float64) * CELL
-    uvs[order] = (starts[:, None] + CORNERS) / side
+    uvs[order[:, None], turns] = (starts[:, None] + CORNERS) / side
     return picture, uvs
+
+
+def _best_turns(corners: Floats) -> npt.NDArray[np.int64]:
+    """Which corner (m,3) comes first in each cell: the one whose opposite texel is least out of range."""
+    total = corners.sum(axis=1, keepdims=True)
+    beyond = total - 2 * corners
+    excess = np.maximum(np.maximum(-beyond, beyond - 1), 0).sum(axis=2)
+    return (excess.argmin(axis=1)[:, None] + np.arange(3)) % 3
 
 
 def _as_bytes(linear: Floats) -> Pixels:

@@ -46,7 +46,7 @@ def test_every_usable_mesh_becomes_a_valid_file_of_the_same_model(tmp_path, name
     assert report.passed
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=any_models())
 def test_any_model_becomes_a_file_without_complaints(tmp_path, model):
     report = write(model, tmp_path)

@@ -49,7 +49,7 @@ def test_materials_and_parts_are_kept(tmp_path, model, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["obj", "stl", "ply", "3mf"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(model=any_models())
 def test_any_model_is_written_and_read_back_or_refused(tmp_path, suffix, model):
     path = tmp_path / f"model.{suffix}"
