@@ -24,6 +24,8 @@ from pipeline3d.geometry.workpiece import Workpiece, close, face_normals, lay_op
 
 MOST_BROKEN_SHARE = 0.01
 """Of the faces may have coordinates that are no numbers: more is no model with a fault but no model."""
+FEW_FACES = 16
+"""Around one broken vertex: a small model may lose so many too."""
 MOST_AREA_CHANGE = 0.02
 MOST_EXTENT_CHANGE = 1e-3
 """Of the area and of the diagonal, by one step that should leave the shape as it is."""
@@ -107,10 +109,6 @@ def _refuse_mostly_broken(model: Model, changes: list[Change]) -> None:
             code="nan_mesh",
             hint="Export the model again.",
         )
-
-
-FEW_FACES = 16
-"""Around one broken vertex: a small model may lose so many too."""
 
 
 def _steps(level: Level) -> tuple[Step, ...]:

@@ -130,6 +130,11 @@ def _rebuilt(work: Workpiece, part: TexturedMesh, own: npt.NDArray[np.int64], fa
 
 
 def face_normals(work: Workpiece) -> npt.NDArray[np.float64]:
-    """Each face's normal times twice its area (m,3)."""
-    corners = work.corners
-    return np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    """Each face's normal times twice its area (m,3), an axis at a time: np.cross takes twice as long."""
+    positions = work.positions.astype(np.float64)
+    first = positions[work.faces[:, 0]]
+    one, other = positions[work.faces[:, 1]] - first, positions[work.faces[:, 2]] - first
+    normals = np.empty_like(one)
+    for axis, (left, right) in enumerate(((1, 2), (2, 0), (0, 1))):
+        normals[:, axis] = one[:, left] * other[:, right] - one[:, right] * other[:, left]
+    return normals
