@@ -29,7 +29,7 @@ def compress_highlights(light: Floats) -> Floats:
 
     The shoulder of Khronos' PBR Neutral tone mapper (2024), without its offset for reflections.
     """
-    peak = light.max(axis=1)
+    peak = np.maximum(np.maximum(light[:, 0], light[:, 1]), light[:, 2])
     bright = np.flatnonzero(peak > SHOULDER)
     if not len(bright):
         return light

@@ -66,13 +66,12 @@ def read_picture_map(data: bytes, kind: Kind, wrap: Wrap, *, most_side: int) -> 
     if shrink < 1:
         size = (max(round(width * shrink), 1), max(round(height * shrink), 1))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-    values = pixels.astype(np.uint16)
-    if kind == "data":
-        values *= 257
-    else:
-        light = np.round(to_linear(np.arange(256, dtype=np.float32) / 255) * FULL).astype(np.uint16)
-        values[..., :3] = light[pixels[..., :3]]
-        values[..., 3:] *= 257
+    straight = np.arange(256, dtype=np.uint16) * 257
+    light = np.round(to_linear(np.arange(256, dtype=np.float32) / 255) * FULL).astype(np.uint16)
+    table = straight if kind == "data" else light
+    values = np.asarray(cv2.LUT(pixels, table), np.uint16)
+    if kind == "colour_alpha":
+        values[..., 3] = straight[pixels[..., 3]]
     levels = [values]
     while min(levels[-1].shape[:2]) >= 2 * LEAST_SIDE:
         height, width = levels[-1].shape[:2]

@@ -97,7 +97,7 @@ def rasterise(
     weights = np.stack(
         [a[winners] * across + b[winners] * down + c[winners] for a, b, c in triangles.planes], axis=1
     )
-    weights /= weights.sum(axis=1, keepdims=True)
+    weights /= (weights[:, 0] + weights[:, 1] + weights[:, 2])[:, None]
     return Fragments(
         pixels,
         triangles.face[winners],

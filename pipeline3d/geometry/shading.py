@@ -217,7 +217,7 @@ def lambert(normals: Floats, direction: tuple[float, float, float], wrap: float)
 
 def interpolate(values: Floats, corners: npt.NDArray[np.int32], weights: Floats) -> Floats:
     """Per-vertex values (n,d) at surface points → (k,d)."""
-    first, second, third = (values[corners[:, i]] for i in range(3))
+    first, second, third = (values.take(corners[:, i], axis=0) for i in range(3))
     a, b, c = weights[:, :1], weights[:, 1:2], weights[:, 2:]
     return np.asarray(first * a + second * b + third * c, np.float32)
 
