@@ -59,7 +59,8 @@ def _best_turns(corners: Floats) -> npt.NDArray[np.int64]:
     total = corners.sum(axis=1, keepdims=True)
     beyond = total - 2 * corners
     excess = np.maximum(np.maximum(-beyond, beyond - 1), 0).sum(axis=2)
-    return (excess.argmin(axis=1)[:, None] + np.arange(3)) % 3
+    turns: npt.NDArray[np.int64] = (excess.argmin(axis=1)[:, None] + np.arange(3)) % 3
+    return turns
 
 
 def _as_bytes(linear: Floats) -> Pixels:
