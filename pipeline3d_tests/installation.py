@@ -67,7 +67,7 @@ class Installation:
         """As Ctrl-C does it."""
         assert self.process is not None
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     @property
     def address(self) -> str:

@@ -228,7 +228,7 @@ def test_a_store_that_is_away_delays_no_run_and_gets_everything_when_it_is_back(
     for name in names:
         with uploads.following(*name) as output:
             write(output, "err", name[-1].encode())
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2  # the first retry
     wait_until(lambda: "wait on disk" in caplog.text, what="the outage is told")
     assert not uploads.drain(0.2)
     assert caplog.text.count("wait on disk") == 1
@@ -242,7 +242,7 @@ def test_a_store_that_never_answers_costs_the_run_nothing(nowhere, make_uploads,
     began = time.monotonic()
     with uploads.following(*RUN) as output:
         write(output, "err", b"kept")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2.5  # the store is given three seconds to connect
     wait_until(lambda: not uploads.drain(0), what="it was tried")
     assert output.path("err").read_bytes() == b"kept"
 

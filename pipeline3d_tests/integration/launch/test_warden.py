@@ -72,6 +72,12 @@ class Bench:
     def run_process(self) -> psutil.Process:
         return psutil.Process(int(self.ready_file.read_text()))
 
+    def wait_for_the_end_of_the_run(self) -> None:
+        """A signal needs its time; the stand-in does not look, so the dead process stays to be seen."""
+        wait_until(
+            lambda: self.run_process.status() == psutil.STATUS_ZOMBIE, what="the run's process has ended"
+        )
+
     def at_work(self) -> tuple[object, str]:
         """A request whose run the stand-in's process has."""
         job_id = self.site.probe()
@@ -114,6 +120,7 @@ def test_a_run_whose_process_died_is_settled_cleaned_up_and_forgotten(bench):
     job_id, run_id = bench.at_work()
     bench.warden.look()
     bench.run_process.kill()
+    bench.wait_for_the_end_of_the_run()
     bench.warden.look()
     assert bench.site.state(job_id) == ("QUEUED", 2)
     assert bench.site.codes(job_id) == ["worker_lost"]
@@ -138,10 +145,7 @@ def test_a_run_that_is_to_end_is_marked_in_dagster_before_it_is_signalled(bench)
     bench.site.ledger.request_cancel(job_id)
     bench.warden.look()
     assert bench.site.status(run_id) == "CANCELING"
-    wait_until(
-        lambda: bench.run_process.status() == psutil.STATUS_ZOMBIE,
-        what="the interrupt reached the run's process",
-    )
+    bench.wait_for_the_end_of_the_run()
     bench.warden.look()
     assert bench.site.state(job_id) == ("CANCELED", 1)
     assert bench.site.status(run_id) == "CANCELED"

@@ -32,10 +32,10 @@ from pipeline3d_tests.integration.launch.test_brokers import redis_server
 from pipeline3d_tests.servers import wait_until
 
 START_DEADLINE_S = 60.0
-ENDED_WITHIN_S = 12.0
-"""The ladder of signals takes eight seconds."""
-NOTICED_WITHIN_S = 8.0
-"""The warden looks every second; the machine may be busy."""
+ENDED_WITHIN_S = 30.0
+"""The ladder of signals takes eight seconds and the machine may be busy; by itself no run ends in minutes."""
+NOTICED_WITHIN_S = 25.0
+"""The warden looks every second; the reconciler, which looks after a minute, does not run here."""
 BROKERS = ["postgres", "redis"]
 
 on_both_brokers = pytest.mark.parametrize("bench", BROKERS, indirect=True)
@@ -82,7 +82,7 @@ class Worker:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=60)
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Bench:
             if worker.is_alive:
                 worker.process.terminate()
         for worker in self._begun:
-            worker.process.wait(timeout=30)
+            worker.process.wait(timeout=60)
 
     # -- requests at work
 
@@ -144,7 +144,7 @@ class Bench:
         wait_until(is_there, what="the run has started its program")
         return found[0]
 
-    def wait_for(self, job_id: UUID, *states: tuple[str, int], deadline_s: float = 30.0) -> None:
+    def wait_for(self, job_id: UUID, *states: tuple[str, int], deadline_s: float = 60.0) -> None:
         wait_until(
             lambda: self.site.state(job_id) in states,
             what=f"the request is {states}, it is {self.site.state(job_id)}",
@@ -253,7 +253,7 @@ def test_runs_are_executed_although_the_broker_lost_all_its_messages(bench):
     for job_id in busy:
         bench.site.ledger.request_cancel(job_id)
     for job_id in waiting:
-        bench.wait_for(job_id, ("SUCCEEDED", 1), deadline_s=40)
+        bench.wait_for(job_id, ("SUCCEEDED", 1), deadline_s=60)
     later = bench.site.probe()
     bench.wait_forgotten(bench.site.launch(later))
     assert bench.site.state(later) == ("SUCCEEDED", 1)
