@@ -41,7 +41,7 @@ def work(job_id: str) -> None:
     identity = UUID(job_id)
     ledger.begin(identity, attempt=1, run_id=run_id, delivers=True)
     job = ledger.read_job(identity)
-    for stage in stages_of(job.kind, job.model_id):
+    for stage in stages_of(job.kind, job.model_id, job.params):
         started = perf_counter()
         ledger.report_progress(identity, run_id, progress_at(job, stage))
         ledger.record_stage_seconds(identity, run_id, stage, perf_counter() - started)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline3d import operating
+from pipeline3d import operating, tracing
 from pipeline3d.explained_errors import explains_errors
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def main() -> None:
     """Pipeline3D: ask for a 3D model and get it."""
 
 
-for command in operating.COMMANDS:
+for command in (*operating.COMMANDS, *tracing.COMMANDS):
     main.add_command(command)
 
 

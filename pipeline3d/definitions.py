@@ -37,6 +37,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         bucket=settings.minio_bucket,
         secure=settings.minio_secure,
         max_input_bytes=settings.max_upload_bytes,
+        max_model_bytes=settings.max_model_bytes,
     )
     stage_files = StageFiles(object_store=object_store, jobs_database=jobs_database)
     return {

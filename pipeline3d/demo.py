@@ -5,7 +5,7 @@ Speaks only HTTP to the installation; what it downloads it checks with the geome
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,14 @@ from pipeline3d.errors import BrokenModelOutput, InvalidParameters
 from pipeline3d.values import JobState, Kind, stages_of
 
 LONGEST_WAIT_S = 300.0
+PUBLISHED = {
+    "web.glb": ".web.glb",
+    "model.usdz": ".usdz",
+    "poster.png": ".poster.png",
+    "turntable.webp": ".webp",
+    "bundle.zip": ".zip",
+}
+"""Artifacts that the demo fetches besides, and how their files end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,7 @@ class DemoResult:
     job: dict[str, Any]
     model: Path | None
     preview: Path | None
+    others: tuple[Path, ...] = ()
 
 
 def run_demo(
@@ -52,7 +61,16 @@ def run_demo(
     model = client.download(job["id"], out / f"{name}.glb")
     preview = client.download(job["id"], out / f"{name}.png", name="thumbnail.png")
     check_model(model)
-    return DemoResult(job=job, model=model, preview=preview)
+    others = tuple(fetch_others(client, job, out, name))
+    return DemoResult(job=job, model=model, preview=preview, others=others)
+
+
+def fetch_others(client: Pipeline3dClient, job: dict[str, Any], out: Path, name: str) -> Iterator[Path]:
+    """What a shop publishes, where the request made it."""
+    made = {artifact["name"] for artifact in job["artifacts"]}
+    for artifact, ending in PUBLISHED.items():
+        if artifact in made:
+            yield client.download(job["id"], out / f"{name}{ending}", name=artifact)
 
 
 def check_model_takes(client: Pipeline3dClient, model_id: str, source: Path | str) -> None:
@@ -102,8 +120,8 @@ def check_model(path: Path) -> None:
     """Read the file back as a stranger would. Raises BrokenModelOutput."""
     from pipeline3d.geometry import checks, glb
 
-    mesh = glb.decode_glb(path.read_bytes())
-    failed = [c for c in checks.check_mesh(mesh) if not c.passed and c.severity == "error"]
+    surface = glb.decode_model(path.read_bytes()).surface()
+    failed = [c for c in checks.check_mesh(surface) if not c.passed and c.severity == "error"]
     if failed:
         raise BrokenModelOutput("; ".join(f"{check.name}: {check.value}" for check in failed))
 
@@ -118,10 +136,14 @@ def print_summary(result: DemoResult, console: Console, *, dagster_url: str, sec
         return
     artifact = next(item for item in job["artifacts"] if item["type"] == "OUTPUT_MODEL")
     facts = artifact.get("metadata") or {}
-    stages = {**dict.fromkeys(stages_of(Kind(job["kind"]), job["model_id"]), 0.0), **job["stage_seconds"]}
+    stages = {
+        **dict.fromkeys(stages_of(Kind(job["kind"]), job["model_id"], job["params"]), 0.0),
+        **job["stage_seconds"],
+    }
     lines = {
         "model": result.model,
         "preview": result.preview,
+        "published": ", ".join(str(path) for path in result.others) or "nothing more was asked for",
         "faces": f"{facts.get('faces', 0):,} ({facts.get('vertices', 0):,} vertices)",
         "watertight": "yes" if facts.get("watertight") else "no",
         "size": f"{artifact['size'] / 1024:,.0f} KiB, {' x '.join(map(str, facts.get('extents_m', [])))} m",

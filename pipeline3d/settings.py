@@ -159,6 +159,13 @@ class Settings(BaseSettings):
     max_upload_bytes: int = _variable(
         50 * MEBIBYTE, "Largest picture that is accepted, in bytes.", "52428800", section="HTTP API", ge=1024
     )
+    max_model_bytes: int = _variable(
+        200 * MEBIBYTE,
+        "Largest uploaded 3D model that is accepted, in bytes.",
+        "209715200",
+        section="HTTP API",
+        ge=1024,
+    )
     login_key_expires_s: int = _variable(
         12 * 3600, "Seconds that the API key of a login works.", "43200", section="HTTP API", ge=60
     )

@@ -6,6 +6,7 @@ stored, sent or computed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -35,6 +36,9 @@ class ArtifactType(StrEnum):
     INPUT = "INPUT"
     INTERMEDIATE = "INTERMEDIATE"
     OUTPUT_MODEL = "OUTPUT_MODEL"
+    EXPORT = "EXPORT"
+    """The model in another form: compressed, USDZ, simplified, another format, or all of it in a bundle."""
+    REPORT = "REPORT"
     PREVIEW = "PREVIEW"
     LOG = "LOG"
 
@@ -56,6 +60,8 @@ class Kind(StrEnum):
     """A product of a shop: its photos are fetched from their addresses, judged, and the best one is used."""
     SCENE_TO_3D = "scene_to_3d"
     """Another mesh of a scene code that an earlier request made: other cells, colours or textures."""
+    EXPORT_MODEL = "export_model"
+    """The model of an earlier request, or an uploaded one, in any set of formats; nothing is generated."""
     PROBE = "probe"
     """A request that makes nothing: shows that the way through the system is open, and how long it is."""
 
@@ -79,24 +85,44 @@ class Route(StrEnum):
     PRODUCT_TO_3D = "product_to_3d"
     PRODUCT_TO_3D_BY_SCENE = "product_to_3d_by_scene"
     SCENE_TO_3D = "scene_to_3d"
+    EXPORT_MODEL = "export_model"
     PROBE = "probe"
 
 
 _CUT_OUT = ("source_image", "preprocessed_image")
-_DELIVERED = ("mesh", "glb_export", "model_preview", "delivery")
+FORMATS = "further_formats"
+"""The stage that writes what `formats` of a request names."""
+_BUNDLE = frozenset({"lods", "turntable", "usdz_export", "web_glb", "quality_report", "bundle"})
+_DELIVERED = (
+    *("repaired_mesh", "glb_export"),
+    # what is made of the GLB alone: Dagster takes it in the order of the names
+    *(FORMATS, "lods", "model_preview", "turntable", "usdz_export", "web_glb"),
+    *("quality_report", "bundle", "delivery"),
+)
 
 STAGES_BY_ROUTE: dict[Route, tuple[str, ...]] = {
-    Route.IMAGE_TO_3D: (*_CUT_OUT, *_DELIVERED),
-    Route.IMAGE_TO_3D_BY_SCENE: (*_CUT_OUT, "scene_code", *_DELIVERED),
-    Route.TEXT_TO_3D: ("prompt", *_DELIVERED),
-    Route.PRODUCT_TO_3D: ("product_photos", *_CUT_OUT, *_DELIVERED),
-    Route.PRODUCT_TO_3D_BY_SCENE: ("product_photos", *_CUT_OUT, "scene_code", *_DELIVERED),
-    Route.SCENE_TO_3D: ("source_scene", *_DELIVERED),
+    Route.IMAGE_TO_3D: (*_CUT_OUT, "mesh", *_DELIVERED),
+    Route.IMAGE_TO_3D_BY_SCENE: (*_CUT_OUT, "scene_code", "mesh", *_DELIVERED),
+    Route.TEXT_TO_3D: ("prompt", "mesh", *_DELIVERED),
+    Route.PRODUCT_TO_3D: ("product_photos", *_CUT_OUT, "mesh", *_DELIVERED),
+    Route.PRODUCT_TO_3D_BY_SCENE: ("product_photos", *_CUT_OUT, "scene_code", "mesh", *_DELIVERED),
+    Route.SCENE_TO_3D: ("source_scene", "mesh", *_DELIVERED),
+    Route.EXPORT_MODEL: ("source_model", *_DELIVERED),
     Route.PROBE: ("probe_source", "probe_work", "probe_delivery"),
 }
-"""The stages of a route in the order in which they run; each is the asset of the same name."""
+"""All stages of a route in the order in which they run; each is the asset of the same name."""
 
 MODELS_WITH_SCENE_CODE = frozenset({"triposr-v1", "product-triposr-v1"})
+
+
+class Delivers(StrEnum):
+    """How far a request for a model goes: its parameter `delivers`."""
+
+    MODEL = "model"
+    """The GLB with its thumbnail and poster."""
+    BUNDLE = "bundle"
+    """What a shop publishes: besides, the web GLB, USDZ, levels of detail, a turntable, the quality report,
+    and all of it in a ZIP."""
 
 
 def route_of(kind: Kind, model_id: str) -> Route:
@@ -105,10 +131,20 @@ def route_of(kind: Kind, model_id: str) -> Route:
     return Route(f"{kind.value}_by_scene" if by_scene else kind.value)
 
 
-@lru_cache(maxsize=256)
-def stages_of(kind: Kind, model_id: str) -> tuple[str, ...]:
-    """The stages of a request of this kind to this model, in order."""
-    return STAGES_BY_ROUTE[route_of(kind, model_id)]
+def stages_of(kind: Kind, model_id: str, params: Mapping[str, Any]) -> tuple[str, ...]:
+    """The stages of a request of this kind to this model, in order: of its route those that it asks for.
+
+    A request of before there was a choice goes as far as the model.
+    """
+    # a profile judges all files, so that they must be there
+    bundled = params.get("delivers") == Delivers.BUNDLE or params.get("profile") is not None
+    return _choose_stages(route_of(kind, model_id), bundled, bool(params.get("formats")))
+
+
+@lru_cache(maxsize=64)
+def _choose_stages(route: Route, bundled: bool, converted: bool) -> tuple[str, ...]:
+    left_out = (frozenset() if bundled else _BUNDLE) | (frozenset() if converted else {FORMATS})
+    return tuple(stage for stage in STAGES_BY_ROUTE[route] if stage not in left_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +159,7 @@ class Claim:
     user_id: UUID
     priority: int
     queue: str
+    params: dict[str, Any] = field(default_factory=dict)
     turn: int = 0
     """How many requests of the same user are ahead of it: users take turns."""
 
@@ -156,12 +193,16 @@ class FailureReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """An object in the store, as it was verified when it was written. `size` in bytes."""
+    """An object in the store, as it was verified when it was written. `size` in bytes.
+
+    `metadata` is what was recorded with it.
+    """
 
     key: str
     size: int
     sha256: str
     content_type: str
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import dagster as dg
 
 from pipeline3d.values import StoredObject
 from resources.run_guard import guard_of
-from resources.stage_files import LocalFile, StageFiles
+from resources.stage_files import MADE_FROM, LocalFile, StageFiles
 
 
 class ArtifactIOManager(dg.ConfigurableIOManager):
@@ -23,12 +23,19 @@ class ArtifactIOManager(dg.ConfigurableIOManager):
         asset = context.asset_key.path[-1]
         stored = self.stage_files.publish(run, asset, obj)
         bucket = self.stage_files.object_store.bucket
-        context.add_output_metadata({**_describe(stored, bucket), "seconds": run.seconds.get(asset, 0.0)})
+        context.add_output_metadata(
+            {
+                **_describe(stored, bucket),
+                "seconds": run.seconds.get(asset, 0.0),
+                MADE_FROM: dg.MetadataValue.json(dict(run.made_from[asset])),
+            }
+        )
 
     def load_input(self, context: dg.InputContext) -> Path:
         """The upstream asset's file on this machine. Raises BrokenArtifact when the store lost it."""
         run = guard_of(context.step_context.run_id)
-        return self.stage_files.fetch(run, context.asset_key.path[-1])
+        reader = context.step_context.step.key
+        return self.stage_files.fetch(run, context.asset_key.path[-1], reader=reader)
 
 
 def _describe(stored: StoredObject, bucket: str) -> dict[str, dg.MetadataValue[Any]]:

@@ -7,6 +7,7 @@ Everything that is done with objects (verified puts, atomic publishing, presigne
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import dagster as dg
 
@@ -23,10 +24,26 @@ class ObjectStore(dg.ConfigurableResource["ObjectStore"]):
     bucket: str
     secure: bool = False
     max_input_bytes: int = 50 * 1024 * 1024
+    max_model_bytes: int = 200 * 1024 * 1024
 
     def connect(self) -> S3Store:
         """The client of this process; its bucket exists. Raises StoreUnavailable."""
         return _connected_store(self.endpoint, self.access_key, self.secret_key, self.bucket, self.secure)
+
+    def fetch_input(self, key: str, path: Path) -> str:
+        """A model that a caller uploaded, as a file; its sha256. Its size is asked for again.
+
+        Raises UnusableInput `file_too_large`, BrokenArtifact `object_missing`, StoreUnavailable.
+        """
+        store = self.connect()
+        size = store.stat(key).size
+        if size > self.max_model_bytes:
+            raise UnusableInput(
+                f"The model has {size:,} bytes; at most {self.max_model_bytes:,} are taken.",
+                code="file_too_large",
+                hint="Reduce its textures or its faces.",
+            )
+        return store.fetch_to_file(key, path).sha256
 
     def read_input(self, key: str) -> bytes:
         """What a caller uploaded. Its link lives on after the job was made, so the size is asked for again.

@@ -27,6 +27,7 @@ PARTITION_TAG = "dagster/partition"
 DELIVERIES = frozenset(stages[-1] for stages in STAGES_BY_ROUTE.values())
 """The stages with which a request can end."""
 INTERNAL_ERROR = "internal_error"
+REJECTED = "mesh_rejected"
 
 logger = logging.getLogger("pipeline3d.runs")
 
@@ -76,6 +77,8 @@ class RequestRun(dg.ConfigurableResource["RequestRun"]):
     def record_failure(self, run_id: str, stage: str, error: BaseException | None) -> None:
         """Write why a step failed to the request, and a line to the log; a traceback if the fault is ours."""
         report = explain_failure(error, stage)
+        if report.code == REJECTED:
+            report = guard_of(run_id).rejections.get(stage, report)
         unexpected = error if report.code == INTERNAL_ERROR else None
         logger.warning("run %s, stage %s: %s", run_id, stage, error, exc_info=unexpected)
         if not isinstance(error, LeaseLost):
@@ -107,7 +110,7 @@ def explain_failure(error: BaseException | None, stage: str) -> FailureReport:
         )
     if isinstance(error, dg.DagsterError) and "CheckFailed" in type(error).__name__:
         return FailureReport(
-            code="mesh_rejected",
+            code=REJECTED,
             message="The generated mesh did not pass its checks, so it is not delivered.",
             hint="Try another picture; the checks and their values are shown with the run.",
             stage=stage,

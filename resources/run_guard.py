@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,11 @@ class RunGuard:
         self._lost = threading.Event()
         self._reported_at = 0.0
         self.seconds: dict[str, float] = {}
+        self.made_from: dict[str, dict[str, str]] = defaultdict(dict)
+        """Of each stage of this run: the files that it read, with their sha256."""
+        self.rejections: dict[str, FailureReport] = {}
+        """Why a stage refuses what it made: what its failed checks mean to the caller."""
+        self._stage: str | None = None
         self.standing = wait_out_outage(
             lambda: ledger.begin(job_id, attempt=attempt, run_id=run_id, delivers=delivers)
         )
@@ -80,6 +86,7 @@ class RunGuard:
     def stage(self, name: str) -> Iterator[None]:
         """Report that the stage began, and its seconds when it ended well. Raises LeaseLost."""
         self.require_ownership()
+        self._stage = name
         started = perf_counter()
         if self.owns_request:
             progress = progress_at(self.job, name)
@@ -91,6 +98,16 @@ class RunGuard:
             wait_out_outage(
                 lambda: self._ledger.record_stage_seconds(self.job.job_id, self._run_id, name, seconds)
             )
+
+    def explain_rejection(self, stage: str, report: FailureReport) -> None:
+        """Say what it means for the caller if a check of this stage, which comes next, fails."""
+        self.rejections[stage] = report
+
+    def note_source(self, file: str, sha256: str, *, stage: str | None = None) -> None:
+        """Remember what a stage, the one under way if none is named, was made from."""
+        reader = stage or self._stage
+        if reader is not None:
+            self.made_from[reader][file] = sha256
 
     def require_ownership(self) -> None:
         """Stop a run whose request was taken over or cancelled."""
@@ -165,7 +182,7 @@ class RunGuard:
 
 def progress_at(job: JobInput, stage: str, fraction: float = 0.0, message: str = "") -> Progress:
     """The snapshot at the beginning of a stage, or when this fraction of it is done."""
-    stages = stages_of(job.kind, job.model_id)
+    stages = stages_of(job.kind, job.model_id, job.params)
     index = stages.index(stage) if stage in stages else 0
     return Progress(
         percent=round(100 * (index + min(max(fraction, 0.0), 1.0)) / len(stages)),

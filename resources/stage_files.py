@@ -6,6 +6,7 @@ with their sha256 in the artifacts table. No pickles, nothing in memory, nothing
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
 from resources.patience import wait_out_outage
 from resources.run_guard import RunGuard
+
+MADE_FROM = "made_from"
+"""In an artifact's metadata: the files that its stage read, with their sha256."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,12 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
     jobs_database: JobsDatabase
 
     def publish(self, run: RunGuard, asset: str, file: LocalFile) -> StoredObject:
-        """Publish and record a file of a stage. Raises StoreUnavailable, DatabaseUnavailable, LeaseLost."""
+        """Publish and record a file of a stage, with the hashes of what the stage has read so far.
+
+        Raises StoreUnavailable, DatabaseUnavailable, LeaseLost.
+        """
         run.require_ownership()
+        metadata = {**file.metadata, MADE_FROM: dict(run.made_from[asset])}
         key = artifact_key(run.job.job_id, asset, file.path.name)
         stored = wait_out_outage(
             lambda: self.object_store.connect().put_file(
@@ -53,16 +61,23 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
         )
         wait_out_outage(
             lambda: self.jobs_database.connect().record_artifact(
-                run.job.job_id, run.job.attempt, asset, file.path.name, file.type, stored, file.metadata
+                run.job.job_id, run.job.attempt, asset, file.path.name, file.type, stored, metadata
             )
         )
         return stored
 
     def fetch(
-        self, run: RunGuard, asset: str, *, name: str | None = None, of_job: UUID | None = None
+        self,
+        run: RunGuard,
+        asset: str,
+        *,
+        name: str | None = None,
+        of_job: UUID | None = None,
+        reader: str | None = None,
     ) -> Path:
         """A file of a stage (the newest, or by its name), of this request or another one, on this machine.
 
+        `reader` is the stage that reads it: the one that is under way, if none is named.
         Raises BrokenArtifact where it was never stored or the store lost it.
         """
         job_id = of_job or run.job.job_id
@@ -71,6 +86,8 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
             raise BrokenArtifact(
                 f"{asset} of request {job_id} was never stored.", hint="Run the whole request again."
             )
+        file = f"{asset}/{Path(recorded.key).name}"
+        run.note_source(file if of_job is None else f"{of_job}/{file}", recorded.sha256, stage=reader)
         local = run.scratch / (asset if of_job is None else f"{asset}-of-{of_job}") / Path(recorded.key).name
         if not local.exists():
             local.parent.mkdir(exist_ok=True)
@@ -80,3 +97,19 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
                 )
             )
         return local
+
+    def names(self, run: RunGuard, assets: Iterable[str]) -> list[tuple[str, str]]:
+        """(asset, name) of every file that these stages stored, in the order of the stages."""
+        wanted = list(assets)
+        found = wait_out_outage(lambda: self.jobs_database.connect().list_artifact_names(run.job.job_id))
+        return sorted(
+            ((asset, name) for asset, name in found if asset in wanted),
+            key=lambda one: (wanted.index(one[0]), one[1]),
+        )
+
+    def facts(self, run: RunGuard, asset: str, name: str | None = None) -> dict[str, Any] | None:
+        """What was recorded with a stage's file (the newest, or by its name); None where there is none."""
+        recorded = wait_out_outage(
+            lambda: self.jobs_database.connect().read_artifact(run.job.job_id, asset, name)
+        )
+        return None if recorded is None else dict(recorded.metadata)

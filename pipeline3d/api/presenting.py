@@ -113,7 +113,7 @@ def download_filename(job_id: UUID, artifact: Row[Any]) -> str:
 
 def _present_progress(row: Row[Any]) -> bodies.ProgressRead:
     snapshot = row.progress or {}
-    stages = stages_of(Kind(row.kind), row.model_id)
+    stages = stages_of(Kind(row.kind), row.model_id, row.params)
     return bodies.ProgressRead(
         percent=row.progress_percent,
         stage=snapshot.get("stage"),

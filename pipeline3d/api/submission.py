@@ -11,11 +11,12 @@ from sqlalchemy import Row
 
 from pipeline3d.api.bodies import JobCreate
 from pipeline3d.api.services import Services
-from pipeline3d.api.uploads import check_uploaded_image
+from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model
 from pipeline3d.errors import IdempotencyConflict, InvalidParameters, UnknownModel
 from pipeline3d.requests import creation, reading
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.catalogue import (
+    KINDS_OF_FILE,
     KINDS_OF_PICTURE,
     CatalogueModel,
     check_request,
@@ -25,7 +26,7 @@ from pipeline3d.requests.catalogue import (
 )
 from pipeline3d.values import Kind
 
-SCENE_ASSET = "scene_code"
+SCENE_ASSET, MODEL_ASSET = "scene_code", "glb_export"
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -92,9 +93,12 @@ async def _check(
     )
     if model.kind is Kind.SCENE_TO_3D:
         await check_source_scene(services, account, UUID(checked.params["source_job_id"]))
+    if model.kind is Kind.EXPORT_MODEL and "source_job_id" in checked.params:
+        await check_source_model(services, account, UUID(checked.params["source_job_id"]))
     upload = None
-    if model.kind in KINDS_OF_PICTURE and checked.image_key is not None:
-        upload = await check_uploaded_image(services, account.id, checked.image_key)
+    if model.kind in KINDS_OF_FILE and checked.input_key is not None:
+        check = check_uploaded_image if model.kind in KINDS_OF_PICTURE else check_uploaded_model
+        upload = await check(services, account.id, checked.input_key)
     return creation.NewJob(
         id=creation.new_job_id(),
         user_id=account.id,
@@ -115,14 +119,29 @@ async def _check(
 
 async def check_source_scene(services: Services, account: Account, source: UUID) -> None:
     """Refuse a scene code that does not exist, or is of somebody else: both are answered alike."""
-    row = await services.first(reading.read_job(), the_job=source)
-    stored = await services.first(reading.read_artifact(source, SCENE_ASSET))
-    if row is None or row.user_id != account.id or stored is None:
+    if not await _has_artifact(services, account, source, SCENE_ASSET):
         raise InvalidParameters(
             f"You have no job {source} with a scene code.",
             code="unknown_scene",
             hint="Name a job of a TripoSR model that succeeded, as source_job_id.",
         )
+
+
+async def check_source_model(services: Services, account: Account, source: UUID) -> None:
+    """Refuse a model that does not exist, or is of somebody else: both are answered alike."""
+    if not await _has_artifact(services, account, source, MODEL_ASSET):
+        raise InvalidParameters(
+            f"You have no job {source} with a model.",
+            code="unknown_source",
+            hint="Name a job of yours that succeeded, as source_job_id.",
+        )
+
+
+async def _has_artifact(services: Services, account: Account, job_id: UUID, asset: str) -> bool:
+    """Whether a job is the caller's and has stored something of that stage."""
+    row = await services.first(reading.read_job(), the_job=job_id)
+    stored = await services.first(reading.read_artifact(job_id, asset))
+    return row is not None and row.user_id == account.id and stored is not None
 
 
 async def _find_earlier(services: Services, account: Account, key: str, request_hash: str) -> Row[Any] | None:

@@ -23,6 +23,9 @@ IMAGE_CONTENT_TYPES = (
     "image/bmp",
     "image/tiff",
 )
+MODEL_EXTENSIONS = ("glb", "gltf", "obj", "stl", "ply", "3mf", "zip")
+MODEL_CONTENT_TYPES = ("model/", "application/", "text/plain")
+"""How they begin: browsers and systems do not agree what a model file is."""
 HEAD_BYTES = 16
 _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
@@ -45,27 +48,76 @@ def identify_image(head: bytes) -> str | None:
     return None
 
 
+def is_model_name(filename: str) -> bool:
+    """Whether a file's ending is one of a 3D model."""
+    return filename.lower().rpartition(".")[2] in MODEL_EXTENSIONS
+
+
+def may_be_model(head: bytes, filename: str) -> bool:
+    """Whether a file begins as its ending says; STL and OBJ have no sure beginning."""
+    ending = filename.lower().rpartition(".")[2]
+    begins = {"glb": b"glTF", "ply": b"ply", "3mf": b"PK\x03\x04", "zip": b"PK\x03\x04"}
+    if ending == "gltf":
+        return head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"{"
+    return ending in MODEL_EXTENSIONS and head.startswith(begins.get(ending, b""))
+
+
 def make_ticket(services: Services, user_id: UUID, filename: str, content_type: str) -> Ticket:
     """Leave for one upload; the key says whose it is. Computed, without asking the store."""
+    limit = services.settings.max_upload_bytes
     if content_type.lower() not in IMAGE_CONTENT_TYPES:
-        raise InvalidParameters(
-            f"content_type is {content_type!r}; allowed are {', '.join(IMAGE_CONTENT_TYPES)}.",
-            code="unsupported_content_type",
-            hint="Convert the picture to PNG or JPEG.",
-        )
+        if not (is_model_name(filename) and content_type.lower().startswith(MODEL_CONTENT_TYPES)):
+            raise InvalidParameters(
+                f"content_type is {content_type!r}; allowed are {', '.join(IMAGE_CONTENT_TYPES)}, and for "
+                f"3D models files named *.{', *.'.join(MODEL_EXTENSIONS)}.",
+                code="unsupported_content_type",
+                hint="Convert a picture to PNG or JPEG, a model to GLB.",
+            )
+        limit = services.settings.max_model_bytes
     key = upload_key(user_id, filename)
     expires_s = services.settings.upload_url_expires_s
     return Ticket(
         upload_url=services.store.presign_put(key, expires_s, content_type),
         object_name=key,
         expires_in=expires_s,
-        max_bytes=services.settings.max_upload_bytes,
+        max_bytes=limit,
         headers={"Content-Type": content_type},
     )
 
 
 async def check_uploaded_image(services: Services, user_id: UUID, key: str) -> UploadedInput:
-    """What the caller uploaded under this key; an error that says what is wrong with it."""
+    """The picture that the caller uploaded under this key; an error that says what is wrong with it."""
+    facts, head = await _look_at_upload(
+        services, user_id, key, what="picture", limit=services.settings.max_upload_bytes
+    )
+    if identify_image(head) is None:
+        raise InvalidParameters(
+            f"The uploaded object is not a picture: it does not begin like a {IMAGE_FORMATS} file.",
+            code="not_an_image",
+            hint="Upload a photo as PNG or JPEG.",
+        )
+    return facts
+
+
+async def check_uploaded_model(services: Services, user_id: UUID, key: str) -> UploadedInput:
+    """The 3D model that the caller uploaded under this key; an error that says what is wrong with it."""
+    facts, head = await _look_at_upload(
+        services, user_id, key, what="model", limit=services.settings.max_model_bytes
+    )
+    if not may_be_model(head, key):
+        raise InvalidParameters(
+            f"The uploaded object is no 3D model: its name and first bytes are of none of "
+            f"{', '.join(MODEL_EXTENSIONS)}.",
+            code="not_a_model",
+            hint="Upload a GLB, or what belongs together in one ZIP.",
+        )
+    return facts
+
+
+async def _look_at_upload(
+    services: Services, user_id: UUID, key: str, *, what: str, limit: int
+) -> tuple[UploadedInput, bytes]:
+    """An upload's size and type, and its first bytes."""
     if owner_of_upload(key) != user_id:
         raise NotYours(
             "input_path is not an object that you uploaded.",
@@ -76,26 +128,19 @@ async def check_uploaded_image(services: Services, user_id: UUID, key: str) -> U
         facts = await services.ask_store(services.store.stat, key)
         if facts.size == 0:
             raise InvalidParameters(
-                "The uploaded picture is empty.", code="empty_file", hint="Upload it again."
+                f"The uploaded {what} is empty.", code="empty_file", hint="Upload it again."
             )
-        limit = services.settings.max_upload_bytes
         if facts.size > limit:
             raise RequestError(
-                f"The uploaded picture has {facts.size} bytes; at most {limit} are accepted.",
+                f"The uploaded {what} has {facts.size} bytes; at most {limit} are accepted.",
                 code="file_too_large",
-                hint="Upload a smaller picture.",
+                hint=f"Upload a smaller {what}.",
             )
         head = await services.ask_store(services.store.read_head, key, HEAD_BYTES)
     except BrokenArtifact as error:
         raise InvalidParameters(
             "Nothing was uploaded under input_path yet.",
             code="input_not_found",
-            hint="PUT the picture to the ticket's upload_url first.",
+            hint=f"PUT the {what} to the ticket's upload_url first.",
         ) from error
-    if identify_image(head) is None:
-        raise InvalidParameters(
-            f"The uploaded object is not a picture: it does not begin like a {IMAGE_FORMATS} file.",
-            code="not_an_image",
-            hint="Upload a photo as PNG or JPEG.",
-        )
-    return UploadedInput(key=key, size=facts.size, content_type=facts.content_type)
+    return UploadedInput(key=key, size=facts.size, content_type=facts.content_type), head

@@ -27,6 +27,7 @@ DESCRIPTIONS: dict[Route, str] = {
     Route.PRODUCT_TO_3D: "A product's photos are fetched and judged; the best one becomes a GLB.",
     Route.PRODUCT_TO_3D_BY_SCENE: "The same by a model that keeps a scene code.",
     Route.SCENE_TO_3D: "Another mesh of the scene code that an earlier request made; needs no GPU.",
+    Route.EXPORT_MODEL: "A model that exists already, repaired, measured and written in other formats.",
     Route.PROBE: "A request that makes nothing: shows that the way is open, and how long it is.",
 }
 

@@ -131,6 +131,12 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def report_of(told: Mapping[str, Any]) -> QualityReport:
+    """The report that `as_json` told of."""
+    checks = tuple(Check(**check) for check in told["checks"])
+    return QualityReport(profile=told["profile"], verdict=told["verdict"], checks=checks)
+
+
 def judge(profile: str, facts: DeliveryFacts, changes: Sequence[AppliedFix] = ()) -> QualityReport:
     """Hold a delivery against a profile. Raises InvalidParameters for an unknown profile."""
     checks = tuple(_check(rule, facts, changes) for rule in rules_of(profile))

@@ -32,6 +32,8 @@ MODEL_COLUMNS = (
     *("parameters_schema", "default_params", "licence", "readiness", "is_active"),
 )
 KINDS_OF_PICTURE = frozenset({Kind.IMAGE_TO_3D})
+KINDS_OF_FILE = KINDS_OF_PICTURE | {Kind.EXPORT_MODEL}
+"""The kinds that take an uploaded file."""
 KINDS_OF_PROMPT = frozenset({Kind.TEXT_TO_3D})
 
 
@@ -103,27 +105,45 @@ class CatalogueModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedParameters:
-    """Parameters that a model accepts: complete, with the picture's key and the prompt apart."""
+    """Parameters that a model accepts: complete, with the uploaded file's key and the prompt apart."""
 
     params: dict[str, Any]
-    image_key: str | None
+    input_key: str | None
     prompt: str | None
 
 
 def load_catalogue(path: Path) -> tuple[CatalogueModel, ...]:
     """Read the catalogue; `SettingsError` names the model and what is wrong with it."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["models"]
+        document = json.loads(path.read_text(encoding="utf-8"))
+        entries, sets = document["models"], document.get("parameter_sets", {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SettingsError(f"The catalogue {path} cannot be read: {error}.") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise SettingsError(f"The catalogue {path} has no list of models.")
-    parsed = tuple(parse_model(entry) for entry in entries)
+    parsed = tuple(parse_model(with_parameter_sets(entry, sets)) for entry in entries)
     ids = [model.id for model in parsed]
     doubled = sorted({name for name in ids if ids.count(name) > 1})
     if doubled:
         raise SettingsError(f"The catalogue {path} has {', '.join(doubled)} more than once.")
     return parsed
+
+
+def with_parameter_sets(entry: dict[str, Any], sets: dict[str, Any]) -> dict[str, Any]:
+    """An entry with the parameters of the sets that it names; its own win. Raises SettingsError."""
+    entry = dict(entry)
+    names = entry.pop("parameter_sets", [])
+    try:
+        shared = {name: rule for chosen in names for name, rule in sets[chosen].items()}
+        schema = entry["parameters_schema"]
+        own = schema["properties"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(
+            f"Model {entry.get('id', '?')} of the catalogue: its parameters_schema or a parameter set lacks "
+            f"{error}."
+        ) from error
+    properties = {**own, **{name: rule for name, rule in shared.items() if name not in own}}
+    return {**entry, "parameters_schema": {**schema, "properties": properties}}
 
 
 def parse_model(entry: dict[str, Any]) -> CatalogueModel:
@@ -199,8 +219,8 @@ def check_request(
         )
     fields, prompt = take_prompt(_without_own_bucket(sent, bucket), prompt)
     params = complete_parameters(model.parameters_schema, fields)
-    image_key, params = take_image_key(params)
-    if model.kind in KINDS_OF_PICTURE and image_key is None:
+    input_key, params = take_image_key(params)
+    if model.kind in KINDS_OF_PICTURE and input_key is None:
         raise InvalidParameters(
             f"{model.name} makes a model of a picture, and input_params.input_path names none.",
             code="missing_image",
@@ -212,9 +232,22 @@ def check_request(
             code="missing_prompt",
             hint="Send prompt with a description of the object.",
         )
+    if model.kind is Kind.EXPORT_MODEL:
+        require_one_source(params)
     if model.kind is Kind.PRODUCT_TO_3D:
         params = with_product_key(params)
-    return CheckedParameters(params=params, image_key=image_key, prompt=prompt)
+    return CheckedParameters(params=params, input_key=input_key, prompt=prompt)
+
+
+def require_one_source(params: dict[str, Any]) -> None:
+    """An export is of a file or of an earlier job. Raises InvalidParameters."""
+    given = [name for name in ("input_path", "source_job_id") if params.get(name) is not None]
+    if len(given) != 1:
+        raise InvalidParameters(
+            f"An export needs one model, {'two are' if given else 'none is'} named.",
+            code="ambiguous_model" if given else "missing_model",
+            hint="Send source_job_id of an earlier job, or input_path of an uploaded file.",
+        )
 
 
 def take_prompt(sent: dict[str, Any], prompt: str | None) -> tuple[dict[str, Any], str | None]:

@@ -30,7 +30,7 @@ def claimable() -> ColumnElement[bool]:
 
 def claim_columns() -> tuple[ColumnElement[Any], ...]:
     """The columns that make a `Claim`; the statement joins `models`."""
-    names = ("id", "attempt", "kind", "family", "model_id", "user_id", "priority")
+    names = ("id", "attempt", "kind", "family", "model_id", "user_id", "priority", "params")
     return (*(jobs.c[name] for name in names), models.c.queue)
 
 

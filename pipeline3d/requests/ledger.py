@@ -205,8 +205,18 @@ class JobLedger:
         if row is None:
             return None
         return StoredObject(
-            key=row.storage_path, size=row.file_size_bytes, sha256=row.sha256, content_type=row.content_type
+            key=row.storage_path,
+            size=row.file_size_bytes,
+            sha256=row.sha256,
+            content_type=row.content_type,
+            metadata=row.metadata,
         )
+
+    def list_artifact_names(self, job_id: UUID) -> list[tuple[str, str]]:
+        """(asset, name) of everything that is stored for a request, in the order in which it came to be."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(reading.list_artifacts(), {"the_jobs": [job_id]}).all()
+        return [(row.asset, row.name) for row in rows]
 
     def succeed(self, job_id: UUID, run_id: str) -> None:
         """Finish with success."""
@@ -312,6 +322,7 @@ def _claim(row: Row[Any]) -> Claim:
         user_id=row.user_id,
         priority=row.priority,
         queue=row.queue,
+        params=row.params,
         turn=getattr(row, "turn", 0),
     )
 

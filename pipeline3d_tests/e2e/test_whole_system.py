@@ -17,7 +17,7 @@ from benchmarks.faults import endure
 from benchmarks.faults_kills import Fault, find_victim
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
-from pipeline3d.values import STAGES_BY_ROUTE, Route
+from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, stages_of
 from pipeline3d_tests.e2e.inspection import gather
 from pipeline3d_tests.servers import wait_until
 
@@ -53,8 +53,9 @@ def photo(tmp_path_factory):
     return path
 
 
-def submit(client, photo) -> str:
-    return client.create_job("inflate-v1", {"input_path": client.upload(photo), "quality": "fast"})["id"]
+def submit(client, photo, *, delivers: str = "model") -> str:
+    params = {"input_path": client.upload(photo), "quality": "fast", "delivers": delivers}
+    return client.create_job("inflate-v1", params)["id"]
 
 
 def finish(client, job_id: str) -> dict:
@@ -65,10 +66,10 @@ def test_a_photo_becomes_a_glb_that_can_be_downloaded_and_its_lineage_seen(
     installation, client, photo, tmp_path
 ):
     seen = []
-    job_id = submit(client, photo)
+    job_id = submit(client, photo, delivers="bundle")
     job = client.wait(UUID(job_id), on_progress=seen.append, timeout_s=FINISH_DEADLINE_S)
     assert job["status"] == "SUCCEEDED", job["error"]
-    assert set(job["stage_seconds"]) == set(STAGES_BY_ROUTE[Route.IMAGE_TO_3D])
+    assert set(job["stage_seconds"]) == set(stages_of(Kind.IMAGE_TO_3D, "inflate-v1", job["params"]))
     percents = [snapshot["progress_percent"] for snapshot in seen]
     assert percents == sorted(percents)
     mesh = glb.decode_glb(client.download(UUID(job_id), tmp_path / "model.glb").read_bytes())

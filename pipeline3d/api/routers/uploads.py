@@ -15,5 +15,5 @@ router = APIRouter(tags=["jobs"])
 @router.post("/jobs/upload-ticket")
 @router.post("/jobs/upload-ticket/", include_in_schema=False)
 async def upload_ticket(body: TicketBody, account: CurrentAccount, services: AppServices) -> Ticket:
-    """Leave to PUT one picture into the object store."""
+    """Leave to PUT one picture or model into the object store."""
     return make_ticket(services, account.id, body.filename, body.content_type)

@@ -1,33 +1,63 @@
-"""From the mesh to what the caller gets: a sized GLB, its thumbnail, and the end of the request."""
+"""The delivered model in its forms, each made of the same GLB, read back and compared before it goes out."""
 
+import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, scratch_file
-from pipeline3d.geometry import glb, measuring, pose, rendering
-from pipeline3d.imaging import framing
+from pipeline3d.defs.assets.family import (
+    GLB_CONTENT_TYPE,
+    JSON_CONTENT_TYPE,
+    model_asset,
+    origin_of,
+    scratch_file,
+)
+from pipeline3d.defs.delivering import DeliverySettings, delivery_of
+from pipeline3d.errors import BrokenModelOutput
+from pipeline3d.geometry import comparing, glb, measuring, pose, simplifying, web
+from pipeline3d.geometry.formats import obj, ply, stl, threemf, usdz
+from pipeline3d.geometry.gltf_files import write_gltf
+from pipeline3d.geometry.lods import Lod, build_lods
+from pipeline3d.geometry.mesh import Model
+from pipeline3d.geometry.texture_limits import limit_textures
 from pipeline3d.values import ArtifactType, JobInput
-from resources.preview_links import PreviewLinks
+from resources.catalogue import shipped_model
 from resources.request_run import RequestRun
-from resources.stage_files import LocalFile
+from resources.stage_files import LocalFile, StageFiles
+
+JOINED_FACES_ERROR = 1e-4
+"""Of the largest extent: faces that lie so flat are joined for the web, which nobody can see."""
+USDZ_CONTENT_TYPE = "model/vnd.usdz+zip"
 
 
 @model_asset(kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin.")
 def glb_export(
-    context: dg.AssetExecutionContext, request_run: RequestRun, mesh: Path
+    context: dg.AssetExecutionContext, request_run: RequestRun, repaired_mesh: Path
 ) -> dg.MaterializeResult:
-    """Scale to metres and pack as GLB; read it back before it is published."""
+    """Simplify where asked, scale to metres, pack as GLB; read it back before it is published."""
     with request_run.stage(context) as run:
-        draft = mesh.read_bytes()
-        origin = glb.read_document(draft)["asset"].get("extras", {})
-        sized = pose.fit_to_size(glb.decode_glb(draft), size_m=run.job.params["size_m"])
-        data = glb.encode_glb(sized, name="model", extras=provenance(run.job, origin))
-        facts = measuring.measure(glb.decode_glb(data))
+        wanted = delivery_of(run.job)
+        draft = repaired_mesh.read_bytes()
+        origin = origin_of(draft)
+        model = glb.decode_model(draft)
+        numbers: dict[str, Any] = {}
+        if wanted.target_faces is not None and model.face_count > wanted.target_faces:
+            simplified = simplifying.simplify(model, target_faces=wanted.target_faces)
+            model = simplified.model
+            numbers = {"simplified_by": simplified.library, "target_reached": simplified.reached}
+        if wanted.texture_px is not None:
+            model = limit_textures(model, wanted.texture_px)
+        sized = pose.place(model, size_m=wanted.size_m, size_axis=wanted.size_axis, pivot=wanted.pivot)
+        extras = provenance(run.job, origin, run.made_from["glb_export"])
         path = scratch_file(run, "glb_export", "model.glb")
-        path.write_bytes(data)
-        numbers: dict[str, Any] = {
+        path.write_bytes(glb.encode_model(sized, name="model", extras=extras))
+        require_same(path, sized)
+        facts = measuring.measure(sized)
+        numbers |= {
+            "parts": len(sized.parts),
             "vertices": facts.vertices,
             "faces": facts.faces,
             "watertight": facts.watertight,
@@ -44,53 +74,202 @@ def glb_export(
         )
 
 
-@model_asset(kinds={"image"}, description="A thumbnail of the delivered model.")
-def model_preview(
-    context: dg.AssetExecutionContext,
-    request_run: RequestRun,
-    preview_links: PreviewLinks,
-    glb_export: Path,
+@model_asset(kinds={"gltf"}, description="The model compressed for the web, with textures of a phone's size.")
+def web_glb(
+    context: dg.AssetExecutionContext, request_run: RequestRun, glb_export: Path
 ) -> dg.MaterializeResult:
-    """Render the model without a GPU."""
+    """Quantise, compress, shrink the textures; decode again and compare."""
     with request_run.stage(context) as run:
-        picture = rendering.render_thumbnail(glb.decode_glb(glb_export.read_bytes()), size_px=512)
-        path = scratch_file(run, "model_preview", "thumbnail.png")
-        path.write_bytes(framing.encode_png(picture))
-        link = preview_links.preview_url(run.job.job_id, "model_preview", "thumbnail.png")
+        wanted = delivery_of(run.job)
+        plain = glb_export.read_bytes()
+        model = glb.decode_model(plain)
+        data = web.compress(
+            model,
+            codec="draco" if wanted.web_codec == "draco" else "meshopt",
+            name="model",
+            extras=origin_of(plain),
+            texture_px=wanted.web_texture_px,
+            simplify_error=JOINED_FACES_ERROR,
+        )
+        path = scratch_file(run, "web_glb", "web.glb")
+        path.write_bytes(data)
+        require_same(path, model, tolerance=replace(comparing.COMPRESSED, faces=None))
+        numbers: dict[str, Any] = {
+            "codec": wanted.web_codec,
+            "share_of_plain": round(len(data) / len(plain), 4),
+            "joined_faces_error": JOINED_FACES_ERROR,
+        }
         return dg.MaterializeResult(
-            value=LocalFile(path=path, content_type="image/png", type=ArtifactType.PREVIEW),
+            value=LocalFile(
+                path=path, content_type=GLB_CONTENT_TYPE, type=ArtifactType.EXPORT, metadata=numbers
+            ),
+            metadata=numbers,
+        )
+
+
+@model_asset(kinds={"usd"}, description="The model as USDZ for AR on iOS, checked by OpenUSD's own rules.")
+def usdz_export(
+    context: dg.AssetExecutionContext, request_run: RequestRun, glb_export: Path
+) -> dg.MaterializeResult:
+    """Write, check and compare; a file that ARKit would refuse is never published."""
+    with request_run.stage(context) as run:
+        plain = glb_export.read_bytes()
+        model = glb.decode_model(plain)
+        path = scratch_file(run, "usdz_export", "model.usdz")
+        report = usdz.write_usdz(model, path, name="model", extras=origin_of(plain))
+        wrong = [*report.problems, *map(str, report.differences)]
+        if wrong:
+            raise BrokenModelOutput(f"The USDZ is not valid: {wrong[0]}", code="broken_usdz")
+        numbers: dict[str, Any] = {
+            "complaints": [],
+            "faces": model.face_count,
+            "limitations": list(report.limitations),
+        }
+        return dg.MaterializeResult(
+            value=LocalFile(
+                path=path, content_type=USDZ_CONTENT_TYPE, type=ArtifactType.EXPORT, metadata=numbers
+            ),
             metadata={
-                "preview": dg.MetadataValue.md(f"![preview]({link})"),
-                "width_px": int(picture.shape[1]),
-                "height_px": int(picture.shape[0]),
+                "complaints": 0,
+                "faces": model.face_count,
+                "limitations": dg.MetadataValue.json(numbers["limitations"]),
             },
         )
 
 
 @model_asset(
-    deps=[glb_export, model_preview],
-    kinds={"postgres"},
-    dagster_type=dg.Nothing,
-    description="The end of the request: all its files are published and its caller can fetch them.",
+    kinds={"gltf"}, description="The model with fewer faces, in steps, each with its measured error."
 )
-def delivery(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.MaterializeResult:
-    """Close the request as succeeded."""
+def lods(
+    context: dg.AssetExecutionContext,
+    request_run: RequestRun,
+    stage_files: StageFiles,
+    glb_export: Path,
+) -> dg.MaterializeResult:
+    """Write a GLB for each level below the whole model, and their table."""
     with request_run.stage(context) as run:
-        facts: dict[str, Any] = {
-            "attempt": run.job.attempt,
-            "delivers": run.owns_request,
-            "request": str(run.job.job_id),
-        }
-    run.succeed()  # after the stage: a finished request takes no more reports
-    return dg.MaterializeResult(metadata=facts)
+        plain = glb_export.read_bytes()
+        table = []
+        for number, level in enumerate(build_lods(glb.decode_model(plain))):
+            row = describe_level(number, level)
+            table.append(row)
+            if number == 0:
+                continue  # the model itself
+            path = scratch_file(run, "lods", f"lod-{number}.glb")
+            extras = {**origin_of(plain), "level_of_detail": row}
+            path.write_bytes(glb.encode_model(level.model, name=f"lod-{number}", extras=extras))
+            require_same(path, level.model)
+            file = LocalFile(path=path, content_type=GLB_CONTENT_TYPE, type=ArtifactType.EXPORT, metadata=row)
+            stage_files.publish(run, "lods", file)
+        path = scratch_file(run, "lods", "lods.json")
+        path.write_text(json.dumps(table, indent=1))
+        return dg.MaterializeResult(
+            value=LocalFile(path=path, content_type=JSON_CONTENT_TYPE, metadata={"levels": table}),
+            metadata={"levels": dg.MetadataValue.json(table)},
+        )
 
 
-def provenance(job: JobInput, origin: dict[str, Any]) -> dict[str, Any]:
+@model_asset(kinds={"python"}, description="The model in the further formats that the request names.")
+def further_formats(
+    context: dg.AssetExecutionContext,
+    request_run: RequestRun,
+    stage_files: StageFiles,
+    glb_export: Path,
+) -> dg.MaterializeResult:
+    """Write each format in the pose of its target; read it back and compare."""
+    with request_run.stage(context) as run:
+        wanted = delivery_of(run.job)
+        plain = glb_export.read_bytes()
+        model = glb.decode_model(plain)
+        written = {}
+        for name in wanted.formats:
+            folder = run.scratch / "further_formats" / name
+            (folder / PARTS).mkdir(parents=True, exist_ok=True)
+            path = write_format(model, name, folder, wanted, origin_of(plain))
+            content_type = CONTENT_TYPES[path.suffix]
+            numbers = {"format": name, "target": wanted.target, "size": path.stat().st_size}
+            stage_files.publish(
+                run,
+                "further_formats",
+                LocalFile(path=path, content_type=content_type, type=ArtifactType.EXPORT, metadata=numbers),
+            )
+            written[name] = {"file": path.name, **numbers}
+        path = scratch_file(run, "further_formats", "formats.json")
+        path.write_text(json.dumps(written, indent=1))
+        return dg.MaterializeResult(
+            value=LocalFile(path=path, content_type=JSON_CONTENT_TYPE, metadata={"formats": written}),
+            metadata={"formats": dg.MetadataValue.json(written)},
+        )
+
+
+def describe_level(number: int, level: Lod) -> dict[str, Any]:
+    """A level of detail in numbers; `error` is its measured distance from the whole model."""
+    return {
+        "level": number,
+        "share": level.share,
+        "faces": level.faces,
+        "reached": level.reached,
+        "made_by": level.library,
+        "error": {name: round(value, 6) for name, value in asdict(level.deviation).items()},
+    }
+
+
+PARTS = "parts"
+"""Where the files of a format lie that has several."""
+CONTENT_TYPES = {
+    ".zip": "application/zip",
+    ".stl": "model/stl",
+    ".ply": "application/octet-stream",
+    ".3mf": "model/3mf",
+}
+
+
+def write_format(
+    model: Model, name: str, folder: Path, wanted: DeliverySettings, extras: dict[str, Any]
+) -> Path:
+    """The one file, a ZIP where the format has several, compared with the model."""
+    if name == "gltf":
+        parts = write_gltf(model, folder / PARTS, name="model", extras=extras)
+        require_same(parts[0], model)
+        return _zip(folder / PARTS, folder / "model-gltf")
+    posed = pose.place_for(model, wanted.target, size_m=None)
+    target = pose.TARGETS[wanted.target]
+    if name == "obj":
+        parts = obj.write_obj(posed, folder / PARTS, name="model")
+        require_same(parts[0], posed)
+        return _zip(folder / PARTS, folder / "model-obj")
+    path = folder / f"model.{name}"
+    if name == "3mf":
+        threemf.write_3mf(posed, path, unit=target.unit, up_axis=target.up_axis)
+        require_same(path, posed, unit=target.unit, up_axis=target.up_axis)
+    else:
+        {"stl": stl.write_stl, "ply": ply.write_ply}[name](posed, path)
+        require_same(path, posed)
+    return path
+
+
+def _zip(folder: Path, base: Path) -> Path:
+    return Path(shutil.make_archive(str(base), "zip", folder))
+
+
+def require_same(path: Path, source: Model, **known: Any) -> None:
+    """A written file holds the model that it was made of, read by another library. BrokenModelOutput."""
+    differences = comparing.verify_file(path, source, **known)
+    if differences:
+        told = "; ".join(str(difference) for difference in differences[:3])
+        raise BrokenModelOutput(
+            f"{path.name} is not the model that it was made of: {told}", code="export_differs"
+        )
+
+
+def provenance(job: JobInput, origin: dict[str, Any], made_from: dict[str, str]) -> dict[str, Any]:
     """What a delivered file says of its origin. Equal requests differ in the id only."""
     return {
         "generator": "Pipeline3D",
         "request": str(job.job_id),
         "model": job.model_id,
         "parameters": job.params,
+        "licence": shipped_model(job.model_id).licence.get("name", ""),
+        "made_from": made_from,
         **origin,
     }

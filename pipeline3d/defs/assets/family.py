@@ -8,6 +8,7 @@ import dagster as dg
 
 from pipeline3d.defs.failures import record_failure
 from pipeline3d.defs.partitions import MODEL_REQUESTS
+from pipeline3d.geometry import glb
 from pipeline3d.imaging import background_models
 from pipeline3d.imaging.matting import Matte
 from pipeline3d.imaging.picture import Picture
@@ -17,6 +18,7 @@ from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile
 
 GLB_CONTENT_TYPE = "model/gltf-binary"
+JSON_CONTENT_TYPE = "application/json"
 FILE_TYPE = dg.PythonObjectDagsterType(LocalFile, name="LocalFile")
 
 
@@ -38,6 +40,12 @@ def scratch_file(run: RunGuard, asset: str, name: str) -> Path:
     folder = run.scratch / asset
     folder.mkdir(exist_ok=True)
     return folder / name
+
+
+def origin_of(data: bytes) -> dict[str, Any]:
+    """What a GLB of ours says of its origin."""
+    origin: dict[str, Any] = glb.read_document(data)["asset"].get("extras", {})
+    return origin
 
 
 def cut_out_object(picture: Picture, job: JobInput, tools: ModelTools) -> Matte:

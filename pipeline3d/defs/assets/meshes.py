@@ -10,6 +10,7 @@ from pipeline3d.defs.assets.pictures import preprocessed_image
 from pipeline3d.defs.assets.prompts import prompt
 from pipeline3d.defs.assets.scenes import scene_code, source_scene
 from pipeline3d.geometry import checks, glb, measuring
+from pipeline3d.values import FailureReport
 from resources.model_tools import ModelTools
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
@@ -51,12 +52,14 @@ def mesh(
                 LocalFile(path=path, content_type=GLB_CONTENT_TYPE, metadata=dict(candidate.facts)),
             )
         best = made[0]
+        found = checks.check_mesh(best.mesh)
+        run.explain_rejection("mesh", explain_checks(found))
         facts = measuring.measure(best.mesh)
         path = scratch_file(run, "mesh", "draft.glb")
         path.write_bytes(glb.encode_glb(best.mesh, name="draft", extras=best.origin))
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type=GLB_CONTENT_TYPE),
-            check_results=[as_check_result(check) for check in checks.check_mesh(best.mesh)],
+            check_results=[as_check_result(check) for check in found],
             metadata={
                 "vertices": facts.vertices,
                 "faces": facts.faces,
@@ -67,6 +70,18 @@ def mesh(
                 **best.facts,
             },
         )
+
+
+def explain_checks(found: list[checks.MeshCheck]) -> FailureReport:
+    """What it means for the caller if one of the blocking checks has failed."""
+    failed = [check for check in found if check.severity == "error" and not check.passed]
+    told = "; ".join(f"{check.name} is {check.value}, allowed is {check.limit}" for check in failed)
+    return FailureReport(
+        code="mesh_rejected",
+        message=f"The generated mesh did not pass its checks, so it is not delivered: {told}.",
+        hint="Try another picture or text; the checks and their values are shown with the run.",
+        stage="mesh",
+    )
 
 
 def as_check_result(check: checks.MeshCheck) -> dg.AssetCheckResult:

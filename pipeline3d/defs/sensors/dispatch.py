@@ -18,7 +18,7 @@ from pipeline3d.defs.jobs import KINDS_WITH_JOB, PRIORITY_TAG, REQUEST_JOBS, run
 from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
 from pipeline3d.defs.sensors.outage import skips_while_postgres_is_away
 from pipeline3d.requests.admission import Admission
-from pipeline3d.values import Claim, Family, route_of, stages_of
+from pipeline3d.values import STAGES_BY_ROUTE, Claim, Family, route_of, stages_of
 from resources.jobs_database import JobsDatabase
 from resources.request_run import ATTEMPT_TAG, PARTITION_TAG
 
@@ -39,12 +39,16 @@ log has all of it; the output is left to the one line of `record_failure`."""
 def plan_run(claim: Claim, *, verbose: bool = False, finished: frozenset[str] = frozenset()) -> dg.RunRequest:
     """The one run of a claim's attempt; stages that earlier attempts finished are not done again."""
     stages = plan_stages(claim, finished)
+    route = route_of(claim.kind, claim.model_id)
     return dg.RunRequest(
         run_key=claim.run_key,
-        job_name=route_of(claim.kind, claim.model_id).value,
+        job_name=route.value,
         partition_key=str(claim.job_id),
         run_config=None if verbose else QUIET,
-        asset_selection=[dg.AssetKey(stage) for stage in stages] if finished else None,
+        # None is the whole job: it spares Dagster a question to the code server
+        asset_selection=None
+        if stages == STAGES_BY_ROUTE[route]
+        else [dg.AssetKey(stage) for stage in stages],
         tags={
             ATTEMPT_TAG: str(claim.attempt),
             "pipeline3d/model": claim.model_id,
@@ -57,7 +61,7 @@ def plan_run(claim: Claim, *, verbose: bool = False, finished: frozenset[str] = 
 
 def plan_stages(claim: Claim, finished: frozenset[str]) -> tuple[str, ...]:
     """The stages from the first one that is not finished; the last one, which delivers, always."""
-    stages = stages_of(claim.kind, claim.model_id)
+    stages = stages_of(claim.kind, claim.model_id, claim.params)
     for index, stage in enumerate(stages[:-1]):
         if stage not in finished:
             return stages[index:]

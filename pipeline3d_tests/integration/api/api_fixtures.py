@@ -86,10 +86,12 @@ class Api:
     http: httpx.Client
     rows: JobRows
 
-    def upload(self, data: bytes | None = None, filename: str = "photo.png") -> str:
+    def upload(
+        self, data: bytes | None = None, filename: str = "photo.png", content_type: str = "image/png"
+    ) -> str:
         """Upload through a ticket, as a caller does; returns the object name."""
         ticket = self.http.post(
-            f"{JOBS}/upload-ticket", json={"filename": filename, "content_type": "image/png"}
+            f"{JOBS}/upload-ticket", json={"filename": filename, "content_type": content_type}
         ).json()
         content = draw_png() if data is None else data
         stored = httpx.put(ticket["upload_url"], content=content, headers=ticket["headers"])

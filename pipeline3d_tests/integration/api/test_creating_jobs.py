@@ -9,6 +9,7 @@ import pytest
 
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, MAX_UPLOAD_BYTES, draw_png
 from pipeline3d_tests.integration.requests.database_fixtures import OTHER_API_KEY
+from resources.catalogue import shipped_model
 
 
 def assert_problem(answer, status, code):
@@ -33,7 +34,9 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
     job = answer.json()
     assert answer.headers["location"] == job["links"]["self"]
     assert job["input_params"] == {"image_path": key, "quality": "fast"}
-    assert job["params"] == {
+    delivery = shipped_model("export-v1").default_params.keys() - {"source_unit", "source_up_axis"}
+    assert delivery < job["params"].keys()
+    assert {name: value for name, value in job["params"].items() if name not in delivery} == {
         "input_path": key,
         "quality": "fast",
         "foreground_ratio": 0.85,
@@ -52,7 +55,7 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
         "percent": 0,
         "stage": None,
         "stage_number": 0,
-        "stage_count": 6,
+        "stage_count": 13,
         "message": "",
     }
     assert (job["error"], job["attempt"], job["max_attempts"], job["links"]["lineage"]) == (None, 1, 3, None)

@@ -101,7 +101,7 @@ def test_another_mesh_is_made_of_ones_own_scene_code_only(api, ledger):
 
     made = ask(own)
     assert made.status_code == 201, made.text
-    assert (made.json()["kind"], made.json()["progress"]["stage_count"]) == (Kind.SCENE_TO_3D, 5)
+    assert (made.json()["kind"], made.json()["progress"]["stage_count"]) == (Kind.SCENE_TO_3D, 12)
     for job_id in (strangers, without, creation.new_job_id()):
         assert (ask(job_id).status_code, ask(job_id).json()["code"]) == (422, "unknown_scene")
     assert api.create(model_id="triposr-scene-v1", input_params={"source_job_id": "x"}).status_code == 422

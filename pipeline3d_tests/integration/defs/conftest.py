@@ -22,7 +22,7 @@ from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.seeding import seed
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
-from pipeline3d.values import Family, Kind, route_of
+from pipeline3d.values import Family, Kind, route_of, stages_of
 from resources.catalogue import shipped_model
 from resources.models import close_models
 
@@ -75,8 +75,12 @@ class Workbench:
     def ask(
         self, model_id: str, sent: dict, *, prompt: str | None = None, picture: bytes | None = None
     ) -> UUID:
-        """A queued request of any model, with its partition; parameters completed as the API does it."""
+        """A queued request of any model, with its partition; parameters completed as the API does it.
+
+        It goes as far as the model unless told otherwise.
+        """
         job_id = creation.new_job_id()
+        sent = sent if model_id == "probe-v1" else {"delivers": "model", **sent}
         upload = None
         if picture is not None:
             key = f"uploads/inputs/{self.user_id}/{job_id}-photo"
@@ -122,8 +126,14 @@ class Workbench:
         """One run of the request's job in this process; a failing step does not raise."""
         tags = {"pipeline3d/attempt": str(attempt)} if attempt else {}
         row = self.row(job_id)
-        return self.definitions.resolve_job_def(route_of(Kind(row.kind), row.model_id)).execute_in_process(
-            instance=self.instance, partition_key=str(job_id), tags=tags, raise_on_error=False, **options
+        kind = Kind(row.kind)
+        stages = [dg.AssetKey(stage) for stage in stages_of(kind, row.model_id, row.params)]
+        return self.definitions.resolve_job_def(route_of(kind, row.model_id)).execute_in_process(
+            instance=self.instance,
+            partition_key=str(job_id),
+            tags=tags,
+            raise_on_error=False,
+            **{"asset_selection": stages, **options},
         )
 
     def row(self, job_id: UUID):

@@ -13,9 +13,9 @@ from pipeline3d.defs.sensors.dispatch import find_finished_stages, plan_run
 from pipeline3d.errors import LeaseLost
 from pipeline3d.generation import inflation
 from pipeline3d.requests.settlement import WORKER_LOST
-from pipeline3d.values import STAGES_BY_ROUTE, Route
+from pipeline3d.values import Kind, stages_of
 
-STAGES = STAGES_BY_ROUTE[Route.IMAGE_TO_3D]
+STAGES = stages_of(Kind.IMAGE_TO_3D, "inflate-v1", {"delivers": "model"})
 
 
 def png_of_a_disc(colour=(200, 60, 40, 255)) -> bytes:
@@ -96,14 +96,14 @@ def test_a_bad_picture_ends_in_failed_with_code_stage_and_a_sentence(workbench, 
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    ("spoil", "code"),
     [
-        lambda vertices: vertices * np.float32("nan"),  # a model that diverged
-        lambda vertices: vertices + np.float32(1e6),  # far away: the shape is lost in 32 bits
-        lambda vertices: vertices * np.float32(0),  # every face without area
+        (lambda vertices: vertices * np.float32("nan"), "nan_mesh"),  # a model that diverged
+        (lambda vertices: vertices + np.float32(1e6), "mesh_rejected"),  # far away: 32 bits lose the shape
+        (lambda vertices: vertices * np.float32(0), "mesh_rejected"),  # every face without area
     ],
 )
-def test_a_mesh_that_fails_its_checks_is_not_delivered(workbench, monkeypatch, spoil):
+def test_a_mesh_that_fails_its_checks_is_not_delivered(workbench, monkeypatch, spoil, code):
     good = inflation.inflate
 
     def broken(*arguments, **options):
@@ -114,7 +114,7 @@ def test_a_mesh_that_fails_its_checks_is_not_delivered(workbench, monkeypatch, s
     job_id = workbench.request(png_of_a_disc())
     assert not workbench.run(job_id).success
     row = workbench.row(job_id)
-    assert (row.state, row.error_code, row.error_stage) == ("FAILED", "mesh_rejected", "mesh")
+    assert (row.state, row.error_code, row.error_stage) == ("FAILED", code, "mesh")
     assert "glb_export" not in workbench.artifacts(job_id)
 
 
@@ -147,7 +147,7 @@ def test_an_unreachable_object_store_queues_the_next_attempt(workbench, monkeypa
 def test_a_stored_intermediate_that_disappeared_is_named_and_not_replaced(workbench):
     job_id = workbench.request(png_of_a_disc())
     workbench.run(job_id)
-    key = workbench.artifacts(job_id)["mesh"].storage_path
+    key = workbench.artifacts(job_id)["repaired_mesh"].storage_path
     workbench.store.remove(key)
     result = workbench.run(job_id, attempt=None, asset_selection=[dg.AssetKey("glb_export")])
     assert not result.success

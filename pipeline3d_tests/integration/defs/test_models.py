@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from pipeline3d.geometry import glb
 from pipeline3d.geometry.measuring import measure
-from pipeline3d.values import STAGES_BY_ROUTE, Route
+from pipeline3d.values import Kind, stages_of
 from pipeline3d_tests import tiny_triposr
 from pipeline3d_tests.servers import http_server
 
@@ -54,7 +54,7 @@ def test_a_photo_becomes_a_scene_code_and_a_mesh(workbench, triposr_weights):
     row = workbench.row(job_id)
     assert (row.state, set(row.stage_seconds)) == (
         "SUCCEEDED",
-        set(STAGES_BY_ROUTE[Route.IMAGE_TO_3D_BY_SCENE]),
+        set(stages_of(Kind.IMAGE_TO_3D, "triposr-v1", row.params)),
     )
     names = {(row.asset, row.name) for row in workbench.all_artifacts(job_id)}
     assert {("scene_code", "scene-1.safetensors"), ("scene_code", "scene-2.safetensors")} <= names
@@ -99,7 +99,7 @@ def test_a_text_becomes_a_model_that_says_what_was_understood(workbench):
     )
     assert workbench.run(job_id).success
     row = workbench.row(job_id)
-    assert set(row.stage_seconds) == set(STAGES_BY_ROUTE[Route.TEXT_TO_3D])
+    assert set(row.stage_seconds) == set(stages_of(Kind.TEXT_TO_3D, "sculpt-v1", row.params))
     origin = made_by(workbench, job_id)
     assert (origin["engine"], origin["tier"]) == ("procedural", "embedded")
     assert "without a neural network" in origin["note"]

@@ -16,6 +16,14 @@ SHIPPED = Path(__file__).parents[3] / "resources" / "catalogue.json"
 BUCKET = "pipeline3d"
 
 
+DELIVERY = {
+    name: rule["default"]
+    for name, rule in json.loads(SHIPPED.read_text())["parameter_sets"]["delivery"].items()
+    if "default" in rule
+}
+"""What every request for a model is completed with."""
+
+
 @pytest.fixture(scope="module")
 def models():
     return {model.id: model for model in load_catalogue(SHIPPED)}
@@ -94,7 +102,7 @@ def test_a_preset_that_its_own_schema_refuses_stops_the_start(tmp_path):
     entry = next(model for model in json.loads(SHIPPED.read_text())["models"] if model["id"] == "triposr-v1")
     entry["parameters_schema"]["x-presets"]["fast"]["mc_resolution"] = 7
     path = tmp_path / "catalogue.json"
-    path.write_text(json.dumps({"models": [entry]}))
+    path.write_text(json.dumps({**json.loads(SHIPPED.read_text()), "models": [entry]}))
     with pytest.raises(SettingsError, match="mc_resolution"):
         load_catalogue(path)
 
@@ -106,17 +114,21 @@ def test_a_request_is_completed_and_its_prompt_taken_out(models):
         prompt=None,
         bucket=BUCKET,
     )
-    assert checked.image_key == "k"
+    assert checked.input_key == "k"
     assert checked.prompt == "a cup"
-    assert checked.params == {
-        "input_path": "k",
-        "quality": "balanced",
-        "foreground_ratio": 0.85,
-        "texture_resolution": 1024,
-        "background_removal": "auto",
-        "size_m": 1.0,
-        "seed": 0,
-    }
+    assert (
+        checked.params
+        == {
+            "input_path": "k",
+            "quality": "balanced",
+            "foreground_ratio": 0.85,
+            "texture_resolution": 1024,
+            "background_removal": "auto",
+            "size_m": 1.0,
+            "seed": 0,
+        }
+        | DELIVERY
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,7 +159,7 @@ def test_a_request_that_cannot_work_is_refused_with_a_code(models, sent, code):
 def test_a_wrong_entry_stops_the_start_and_names_the_model(tmp_path, change, words):
     entry = json.loads(SHIPPED.read_text())["models"][0] | change
     path = tmp_path / "catalogue.json"
-    path.write_text(json.dumps({"models": [entry]}))
+    path.write_text(json.dumps({**json.loads(SHIPPED.read_text()), "models": [entry]}))
     with pytest.raises(SettingsError) as caught:
         load_catalogue(path)
     assert "inflate-v1" in caught.value.message
@@ -165,6 +177,32 @@ def test_a_catalogue_of_the_wrong_form_stops_the_start(tmp_path, text):
 def test_a_model_named_twice_stops_the_start(tmp_path):
     entry = json.loads(SHIPPED.read_text())["models"][0]
     path = tmp_path / "catalogue.json"
-    path.write_text(json.dumps({"models": [entry, entry]}))
+    path.write_text(json.dumps({**json.loads(SHIPPED.read_text()), "models": [entry, entry]}))
     with pytest.raises(SettingsError, match="more than once"):
+        load_catalogue(path)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ({}, "missing_model"),
+        ({"input_path": "k", "source_job_id": "01a205dd-9d3c-7718-ae49-9061434e9a03"}, "ambiguous_model"),
+        ({"input_path": "k", "formats": ["fbx"]}, "invalid_parameters"),
+        ({"input_path": "k", "formats": ["obj", "obj"]}, "invalid_parameters"),
+        ({"input_path": "k", "background": "red"}, "invalid_parameters"),
+        ({"input_path": "k", "profile": "cinema"}, "invalid_parameters"),
+    ],
+)
+def test_an_export_is_of_one_model_and_into_known_forms(models, sent, code):
+    with pytest.raises(InvalidParameters) as caught:
+        check_request(models["export-v1"], sent, prompt=None, bucket=BUCKET)
+    assert caught.value.code == code
+
+
+def test_a_parameter_set_that_is_not_there_stops_the_start(tmp_path):
+    document = json.loads(SHIPPED.read_text())
+    document["models"][0]["parameter_sets"] = ["teleport"]
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(SettingsError, match="teleport"):
         load_catalogue(path)

@@ -7,8 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from pipeline3d.values import STAGES_BY_ROUTE, JobInput, JobState, Kind, Route
+from pipeline3d.values import JobInput, JobState, Kind, stages_of
 from resources.run_guard import _fresh_scratch, progress_at
+
+STAGES = stages_of(Kind.IMAGE_TO_3D, "inflate-v1", {})
 
 
 def job() -> JobInput:
@@ -24,16 +26,16 @@ def job() -> JobInput:
 
 
 def test_progress_grows_from_stage_to_stage_and_reaches_100_only_at_the_end():
-    percents = [progress_at(job(), stage).percent for stage in STAGES_BY_ROUTE[Route.IMAGE_TO_3D]]
+    percents = [progress_at(job(), stage).percent for stage in STAGES]
     assert percents == sorted(set(percents))
     assert percents[0] == 0
     assert percents[-1] < 100
 
 
-@pytest.mark.parametrize(("stage", "number"), [("source_image", 1), ("mesh", 3), ("delivery", 6)])
+@pytest.mark.parametrize(("stage", "number"), [("source_image", 1), ("mesh", 3), ("delivery", 7)])
 def test_a_snapshot_says_which_stage_of_how_many(stage, number):
     snapshot = progress_at(job(), stage)
-    assert (snapshot.stage, snapshot.stage_number, snapshot.stage_count) == (stage, number, 6)
+    assert (snapshot.stage, snapshot.stage_number, snapshot.stage_count) == (stage, number, 7)
 
 
 def test_scratch_of_a_dead_process_is_swept_and_that_of_a_living_one_is_kept(tmp_path):

@@ -1,5 +1,6 @@
 """The plan of a dispatch: deterministic keys, one partition for each request, no finished work again."""
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -25,6 +26,7 @@ def claim(
         priority=priority,
         queue=queue,
         turn=turn,
+        params={"delivers": "bundle", "formats": ["obj"]},
     )
 
 
@@ -119,3 +121,23 @@ def test_a_run_leaves_its_events_to_the_event_log_unless_somebody_debugs():
     quiet = plan_run(claim(1)).run_config
     assert quiet["loggers"]["console"]["config"]["log_level"] == "CRITICAL"
     assert plan_run(claim(1), verbose=True).run_config == {}
+
+
+@pytest.mark.parametrize(
+    ("params", "left_out"),
+    [
+        ({"delivers": "bundle", "formats": ["stl"]}, set()),
+        ({"delivers": "bundle"}, {"further_formats"}),
+        (
+            {"delivers": "model"},
+            {"further_formats", "lods", "turntable", "usdz_export", "web_glb", "quality_report", "bundle"},
+        ),
+        ({"delivers": "model", "profile": "ar", "formats": ["stl"]}, set()),  # it judges every file
+        ({}, {"further_formats", "lods", "turntable", "usdz_export", "web_glb", "quality_report", "bundle"}),
+    ],
+)
+def test_a_run_has_the_stages_that_its_request_asks_for(params, left_out):
+    run = plan_run(replace(claim(), params=params))
+    planned = STAGES if run.asset_selection is None else [key.path[-1] for key in run.asset_selection]
+    assert set(STAGES) - set(planned) == left_out
+    assert list(planned) == [stage for stage in STAGES if stage in planned]
