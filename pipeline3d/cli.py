@@ -50,15 +50,15 @@ def up() -> None:
 
 
 @main.command()
-@click.option("--input", "photo", type=click.Path(path_type=Path, dir_okay=False), help="Your own photo.")
+@click.option("--input", "photo", type=click.Path(path_type=Path, dir_okay=False), help="Your own file.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True
 )
 @click.option("--prompt", help="A text instead of a photo.")
-@click.option("--model", "model_id", help="inflate-v1 for a photo, sculpt-v1 for a text, if not given.")
+@click.option("--model", "model_id", help="If not given: inflate-v1 for a photo, sculpt-v1 for a text.")
 @explains_errors
 def demo(photo: Path | None, out: Path, prompt: str | None, model_id: str | None) -> None:
-    """Start everything, turn a photo or a text into a GLB, print a summary, stop."""
+    """Start everything, make a model of a photo or a text, print a summary, stop."""
     from pipeline3d.running import demonstrate
 
     model_id = model_id or ("sculpt-v1" if prompt else "inflate-v1")

@@ -1,4 +1,4 @@
-"""One photo, or one text, through the whole system: a caller of the HTTP API with a progress bar.
+"""One request of any model through the whole system: a caller of the HTTP API with a progress bar.
 
 Speaks only HTTP to the installation; what it downloads it checks with the geometry library.
 """
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline3d.client import Pipeline3dClient
-from pipeline3d.errors import BrokenModelOutput, InvalidParameters
+from pipeline3d.demo_requests import find_ready_model, prepare_request
+from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.values import JobState, Kind, stages_of
 
 LONGEST_WAIT_S = 300.0
@@ -40,29 +41,38 @@ class DemoResult:
 
 
 def run_demo(
-    client: Pipeline3dClient, source: Path | str, out: Path, *, model_id: str, console: Console
+    client: Pipeline3dClient,
+    given: Path | None,
+    prompt: str | None,
+    out: Path,
+    *,
+    model_id: str,
+    sample: Callable[[], Path],
+    console: Console,
 ) -> DemoResult:
-    """Upload the photo (a text is sent as it is), ask, watch, fetch, check.
+    """Ask for what the model takes, watch, fetch, check.
 
     A job that fails is a result too: look at `job`.
     """
-    check_model_takes(client, model_id, source)
-    if isinstance(source, Path):
-        key = client.upload(source)
-        console.print(f"uploaded  {source} as {key}")
-        name, job = source.stem, client.create_job(model_id, {"input_path": key})
-    else:
-        name, job = "text", client.create_job(model_id, {}, prompt=source)
-    console.print(f"job       {job['id']} for {model_id}")
-    job = watch(client, UUID(job["id"]), console)
+
+    def ask(model_id: str, params: dict[str, Any], prompt: str | None = None) -> dict[str, Any]:
+        job = client.create_job(model_id, params, prompt=prompt)
+        console.print(f"job       {job['id']} for {model_id}")
+        return watch(client, UUID(job["id"]), console)
+
+    model = find_ready_model(client, model_id)
+    with prepare_request(
+        client, model, given=given, prompt=prompt, sample=sample, run_first=ask, say=console.print
+    ) as request:
+        name, job = request.name, ask(model_id, request.params, request.prompt)
     if job["status"] != JobState.SUCCEEDED:
         return DemoResult(job=job, model=None, preview=None)
     out.mkdir(parents=True, exist_ok=True)
-    model = client.download(job["id"], out / f"{name}.glb")
+    fetched = client.download(job["id"], out / f"{name}.glb")
     preview = client.download(job["id"], out / f"{name}.png", name="thumbnail.png")
-    check_model(model)
+    check_model(fetched)
     others = tuple(fetch_others(client, job, out, name))
-    return DemoResult(job=job, model=model, preview=preview, others=others)
+    return DemoResult(job=job, model=fetched, preview=preview, others=others)
 
 
 def fetch_others(client: Pipeline3dClient, job: dict[str, Any], out: Path, name: str) -> Iterator[Path]:
@@ -71,17 +81,6 @@ def fetch_others(client: Pipeline3dClient, job: dict[str, Any], out: Path, name:
     for artifact, ending in PUBLISHED.items():
         if artifact in made:
             yield client.download(job["id"], out / f"{name}{ending}", name=artifact)
-
-
-def check_model_takes(client: Pipeline3dClient, model_id: str, source: Path | str) -> None:
-    """Refuse a model that takes something else than was given, before anything is uploaded."""
-    kinds = {model["id"]: model["kind"] for model in client.models()}
-    takes = {Kind.IMAGE_TO_3D: "a photo (INPUT)", Kind.TEXT_TO_3D: "a text (PROMPT)"}
-    wanted = Kind.IMAGE_TO_3D if isinstance(source, Path) else Kind.TEXT_TO_3D
-    kind = kinds.get(model_id, wanted)
-    if kind != wanted:
-        what = takes.get(Kind(kind), "parameters of its own: `pipeline3d submit --model ... --param ...`")
-        raise InvalidParameters(f"{model_id} takes {what}.", code="wrong_input")
 
 
 def watch(client: Pipeline3dClient, job_id: UUID, console: Console) -> dict[str, Any]:

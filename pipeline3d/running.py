@@ -5,6 +5,7 @@ Prints what becomes ready and where everything is. The work is done by `local.st
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from pipeline3d.client import Pipeline3dClient
 from pipeline3d.demo import print_summary, run_demo
+from pipeline3d.demo_requests import PHOTO_HOST
 from pipeline3d.errors import ServerFailure, UnusableInput
 from pipeline3d.installation import CHECKOUT, Installation, prepare_installation, read_installation
 from pipeline3d.local.data_lock import DataLock
@@ -21,6 +23,8 @@ from pipeline3d.local.environment import plan_studio_origins
 from pipeline3d.local.programs import plan_servers, plan_services
 from pipeline3d.local.stack import Stack
 from pipeline3d.settings import load_settings
+from pipeline3d.values import Kind
+from resources.catalogue import shipped_model
 
 
 @contextmanager
@@ -88,32 +92,47 @@ def _where_the_password_is(installation: Installation) -> str:
 
 
 def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str) -> bool:
-    """A photo or a text through everything; whether a model came out. Uses what is already running."""
+    """A request of any model through everything; whether a model came out. Uses what is already running."""
     console = Console(highlight=False, soft_wrap=True)
-    source: Path | str = prompt or photo or draw_sample(out)
-    if isinstance(source, Path) and not source.is_file():
+    if photo is not None and not photo.is_file():
         raise UnusableInput(
-            f"{source} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
+            f"{photo} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
         )
+    if shipped_model(model_id).kind is Kind.PRODUCT_TO_3D:
+        # the demo serves the product's photo itself, from where the fetcher would not take one
+        os.environ.setdefault("PIPELINE3D_PHOTO_HOSTS", PHOTO_HOST)
     try:
         with running_stack(console, show_logs=False) as (installation, _stack):
-            succeeded = _demonstrate_on(installation, source, out, model_id, console)
+            succeeded = _demonstrate_on(installation, photo, prompt, out, model_id, console)
     except ServerFailure as failure:
         if failure.code != "already_running":
             raise
         console.print("using the installation that is already running here")
-        return _demonstrate_on(read_installation(), source, out, model_id, console)
+        return _demonstrate_on(read_installation(), photo, prompt, out, model_id, console)
     console.print("everything is stopped")
     return succeeded
 
 
 def _demonstrate_on(
-    installation: Installation, source: Path | str, out: Path, model_id: str, console: Console
+    installation: Installation,
+    photo: Path | None,
+    prompt: str | None,
+    out: Path,
+    model_id: str,
+    console: Console,
 ) -> bool:
     with sign_in(installation) as client:
         console.print(f"signed in as {installation.settings.first_superuser_username}")
         started = perf_counter()
-        result = run_demo(client, source, out, model_id=model_id, console=console)
+        result = run_demo(
+            client,
+            photo,
+            prompt,
+            out,
+            model_id=model_id,
+            sample=lambda: draw_sample(out),
+            console=console,
+        )
     print_summary(
         result,
         console,

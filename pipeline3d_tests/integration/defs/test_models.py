@@ -125,7 +125,11 @@ def test_an_isolated_model_is_asked_through_its_wrapper_and_its_log_is_kept(work
         ("no_object", "FAILED", "invalid_request"),
         ("gated", "FAILED", "licence_not_accepted"),
         ("exits", "FAILED", "script_failed"),
+        ("ten_gigabytes", "FAILED", "output_too_large"),
+        ("endless_log", "FAILED", "log_too_large"),
         ("out_of_memory", "QUEUED", "out_of_memory"),  # another attempt may succeed
+        ("gpu_lost", "QUEUED", "gpu_lost"),
+        ("killed", "QUEUED", "wrapper_died"),
     ],
 )
 def test_what_a_wrapper_did_not_make_is_never_delivered(workbench, monkeypatch, fault, state, code):

@@ -1,6 +1,7 @@
 """The network's class, without a network."""
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
@@ -32,6 +33,8 @@ class Mesh:
         """Writes the cube."""
         with open(path, "wb") as file:
             file.write(shapes.cube())
+            if FAULT == "ten_gigabytes":
+                file.truncate(10 * 1024**3)
 
 
 class SF3D:
@@ -61,5 +64,11 @@ class SF3D:
         """A cube for one picture."""
         if FAULT == "out_of_memory":
             raise OutOfMemoryError("CUDA out of memory. Tried to allocate 512.00 MiB.")
+        if FAULT == "gpu_lost":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        if FAULT == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        while FAULT == "endless_log":
+            sys.stderr.write("step done\n" * 10_000)
         assert len(images) == 1
         return Mesh(), {}
