@@ -22,13 +22,15 @@ from pipeline3d.geometry.import_meshes import read_ply, read_stl
 from pipeline3d.geometry.import_obj import read_obj
 from pipeline3d.geometry.made_models import import_model
 from pipeline3d.geometry.mesh import Model
-from pipeline3d.geometry.refusals import broken, refused
+from pipeline3d.geometry.refusals import broken, printable, refused
 
 __all__ = ["Format", "Imported", "import_file", "import_model", "read_file"]
 
 Format = Literal["glb", "gltf", "obj", "stl", "ply", "3mf"]
 FORMATS: tuple[Format, ...] = ("glb", "gltf", "obj", "stl", "ply", "3mf")
 HEAD_BYTES = 4096
+MOST_NOTES = 20
+"""They go with the file wherever it is recorded; a hostile one has something to say of each of its parts."""
 Fetch = Callable[[str], bytes]
 
 
@@ -83,9 +85,7 @@ def recognise(head: bytes, name: str) -> Format:
 def _read_archive(archive: Archive, limits: ImportLimits) -> Imported:
     if any(name.lower().endswith("3d/3dmodel.model") for name in archive.entries):
         notes: list[str] = []
-        return Imported(
-            model=read_3mf(archive, limits, notes), format="3mf", notes=tuple(dict.fromkeys(notes))
-        )
+        return Imported(model=read_3mf(archive, limits, notes), format="3mf", notes=_shorten(notes))
     name = archive.find_model()
     data = archive.read(name)
     kind = recognise(data[:HEAD_BYTES], name)
@@ -110,7 +110,14 @@ def _read_content(data: bytes, kind: Format, limits: ImportLimits, fetch: Fetch)
         model = read_stl(data, limits, notes)
     else:
         model = read_ply(data, limits, notes)
-    return Imported(model=model, format=kind, notes=tuple(dict.fromkeys(notes)))
+    return Imported(model=model, format=kind, notes=_shorten(notes))
+
+
+def _shorten(notes: list[str]) -> tuple[str, ...]:
+    """Each note once, and not too many."""
+    told = [printable(note) for note in dict.fromkeys(notes)]
+    more = len(told) - MOST_NOTES
+    return (*told[:MOST_NOTES], *([f"{more:,} further notes are left out."] if more > 0 else []))
 
 
 def _nothing_beside(reference: str) -> bytes:

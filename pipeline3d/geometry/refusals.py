@@ -24,9 +24,25 @@ HINTS = {
 """By code: what the sender of such a file can do."""
 
 
+LONGEST_QUOTE = 400
+"""Characters: what a file says of itself may be a hundred megabytes long."""
+
+
 def refused(code: str, reason: str) -> UnusableInput:
     """The error for a file that cannot be used because of `reason`, a clause without a full stop."""
-    return UnusableInput(f"The model's file cannot be used: {reason}.", code=code, hint=HINTS[code])
+    return UnusableInput(
+        f"The model's file cannot be used: {printable(reason)}.", code=code, hint=HINTS[code]
+    )
+
+
+def printable(text: str) -> str:
+    """A sentence that may quote a stranger's file, as one that can be stored and shown anywhere: short, on one
+    line, without control characters and lone surrogates, which neither Postgres nor a terminal takes."""
+    cut = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
+    return "".join(
+        letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for letter in cut
+    )
 
 
 def broken(reason: str) -> UnusableInput:

@@ -131,6 +131,37 @@ def test_more_faces_than_the_limit_are_refused_in_every_format(tmp_path, kind):
     assert caught.value.code == "model_too_large"
 
 
+HOSTILE = "\x00\ud800\x1b[2J\u202e" * 100
+
+
+def test_what_a_file_says_of_itself_can_be_stored_and_shown_when_it_is_refused(tmp_path):
+    path = tmp_path / "a.glb"
+    path.write_bytes(Strange().square().changed("extensionsRequired", [HOSTILE]).glb())
+    with pytest.raises(UnusableInput) as caught:
+        read_file(path)
+    assert caught.value.message.isprintable()
+    assert len(caught.value.message) < 500
+
+
+def test_notes_quote_a_file_in_what_can_be_stored_and_never_without_end(tmp_path):
+    path = tmp_path / "a.glb"
+    strange = Strange().textured()
+    for number in range(30):
+        strange.square(material=number + 1)
+        strange.document["materials"].append(
+            {
+                "name": f"{number}{HOSTILE * 100}",
+                "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}},
+                "normalTexture": {"index": 0, "texCoord": 1},
+            }
+        )
+    path.write_bytes(strange.glb())
+    notes = read_file(path).notes
+    assert len(notes) == 21
+    assert notes[-1] == "10 further notes are left out."
+    assert all(note.isprintable() and len(note) < 500 for note in notes)
+
+
 def test_a_large_file_is_refused_before_it_is_opened(tmp_path):
     path = tmp_path / "large.glb"
     with path.open("wb") as file:
