@@ -115,8 +115,8 @@ def _run(command: list[str], seconds: float, folder: str) -> tuple[int | None, s
 
 
 def _read_result(path: Path) -> Imported:
-    data = path.read_bytes()
-    line, _, content = data.partition(b"\n")
+    with path.open("rb") as file:  # a model may be a gigabyte: no second copy of it
+        line, content = file.readline(), file.read()
     try:
         answer = json.loads(line)
         if "refused" in answer:

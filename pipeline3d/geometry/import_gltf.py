@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
+from pipeline3d.geometry import draco_codec, meshopt_codec
 from pipeline3d.geometry.gltf_container import Bytes, parse_document, unpack
 from pipeline3d.geometry.gltf_nodes import Matrix
 from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, Origin, no_files, read_placed
@@ -21,7 +22,7 @@ from pipeline3d.geometry.import_pictures import PictureGate
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.refusals import broken, refused
 
-COMPRESSED = {"EXT_meshopt_compression", "KHR_draco_mesh_compression"}
+COMPRESSED = {*meshopt_codec.READABLE, draco_codec.EXTENSION}
 UNDERSTOOD = {"EXT_texture_webp", "KHR_mesh_quantization", "KHR_texture_transform"}
 HARMLESS = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp_", "MSFT_lod", "KHR_audio")
 """What begins so adds to the look or the behaviour; the shape is right without it."""

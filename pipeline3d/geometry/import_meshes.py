@@ -22,6 +22,8 @@ from pipeline3d.geometry.refusals import broken, refused
 
 STL_HEADER_BYTES, STL_TRIANGLE_BYTES = 84, 50
 PLY_HEADER_BYTES = 65_536
+LONGEST_COUNT = 18
+"""Digits; Python itself refuses to read some thousands of them."""
 PLY_SIZES = {
     "char": 1,
     "uchar": 1,
@@ -125,7 +127,7 @@ def _check_ply_header(data: bytes, limits: ImportLimits) -> None:
     for element in re.split(rb"^element\s+", head, flags=re.MULTILINE)[1:]:
         lines = element.split(b"\n")
         words = lines[0].split()
-        if len(words) != 2 or not words[1].isdigit():
+        if len(words) != 2 or not words[1].isdigit() or len(words[1]) > LONGEST_COUNT:
             raise broken("its header is damaged")
         name, count = words[0], int(words[1])
         if name == b"face":
@@ -142,6 +144,8 @@ def _check_ply_header(data: bytes, limits: ImportLimits) -> None:
 def _least_row(lines: list[bytes], *, text: bool) -> int:
     """How many bytes one entry of an element has at least."""
     properties = [line.split() for line in lines if line.strip().startswith(b"property")]
+    if any(len(words) < (5 if words[1:2] == [b"list"] else 3) for words in properties):
+        raise broken("its header is damaged")
     if text:
         return 2 * len(properties)
     sizes = [

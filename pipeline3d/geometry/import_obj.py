@@ -150,10 +150,13 @@ def _with_absolute_indices(text: str) -> str:
 
 
 def _absolute(corner: str, counts: tuple[int, ...]) -> str:
-    indices = [
-        str(count + 1 + int(index)) if index.startswith("-") else index
-        for index, count in zip(corner.split("/"), counts, strict=False)
-    ]
+    try:
+        indices = [
+            str(count + 1 + int(index)) if index.startswith("-") else index
+            for index, count in zip(corner.split("/"), counts, strict=False)
+        ]
+    except ValueError as error:
+        raise broken(f"{corner[:40]!r} names no vertex") from error
     if any(index == "0" or index.startswith("-") for index in indices):
         raise broken("a face names a vertex that does not exist")
     return "/".join(indices)

@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline3d.errors import UnusableInput
+from pipeline3d.geometry.gltf_container import unpack
 from pipeline3d.geometry.import_gltf import read_glb, read_gltf
 from pipeline3d.geometry.import_limits import LIMITS, ImportLimits
 from pipeline3d.geometry.mesh import MATT, Model
 from pipeline3d.geometry.refusals import HINTS
+from pipeline3d.geometry.web import compress
+from pipeline3d_tests.awkward_meshes import build
 from pipeline3d_tests.strange_gltf import (
     SQUARE,
     SQUARE_FACES,
@@ -283,6 +286,14 @@ def test_parts_that_share_one_long_array_keep_their_own_vertices_only():
         )
     (part,) = read(strange).parts
     assert np.array_equal(part.vertices, many[[0, 1, 2, 500, 501, 502]])
+
+
+@pytest.mark.parametrize("name", ["EXT_meshopt_compression", "KHR_meshopt_compression"])
+def test_meshopt_is_read_under_either_of_its_names(name):
+    data = compress(build("box"), name="box")
+    document, content = unpack(data)
+    renamed = json.loads(json.dumps(document).replace("EXT_meshopt_compression", name))
+    assert read_glb(packed(renamed, bytes(content)), LIMITS, []).face_count == 12
 
 
 def test_points_and_lines_are_left_out_with_a_note():

@@ -130,7 +130,9 @@ def test_vertex_colours_are_made_linear():
     assert np.abs(colours[0].astype(int) - (255, 55, 0, 255)).max() <= 1
 
 
-@pytest.mark.parametrize("faces", ["f 1 2\n", "f a b c\n", "f 1 2 99\n", "f -9 1 2\n", "f \n", ""])
+@pytest.mark.parametrize(
+    "faces", ["f 1 2\n", "f a b c\n", "f 1 2 99\n", "f -9 1 2\n", "f 1 2 -x\n", "f 1 -\n", "f \n", ""]
+)
 def test_faces_that_name_nothing_are_refused(faces):
     with pytest.raises(UnusableInput) as caught:
         read(CORNERS + faces)
