@@ -13,6 +13,8 @@ Numbers = npt.NDArray[np.int64]
 MOST_CELLS_ALONG = 96
 MOST_ENTRIES_PER_TRIANGLE = 16
 PARALLEL = 1e-14
+MOST_PAIRS_AT_ONCE = 4_000_000
+"""Of rays and triangles: bounds the memory where a cell holds most of a model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +99,10 @@ class RayGrid:
         """Intersect each ray with the members of its cell (Moeller and Trumbore 1997)."""
         numbers = (cells[:, 0] * self.shape[1] + cells[:, 1]) * self.shape[2] + cells[:, 2]
         counts = self.starts[numbers + 1] - self.starts[numbers]
+        if len(rays) > 1 and int(counts.sum()) > MOST_PAIRS_AT_ONCE:
+            for half in (slice(None, len(rays) // 2), slice(len(rays) // 2, None)):
+                self._test(rays[half], cells[half], origins, directions, facing, nearest, found, best)
+            return
         ray = np.repeat(rays, counts)
         offsets = np.arange(len(ray)) - np.repeat(np.cumsum(counts) - counts, counts)
         triangle = self.members[np.repeat(self.starts[numbers], counts) + offsets]

@@ -18,6 +18,8 @@ from pipeline3d.geometry.topology import count_edge_uses, weld
 Doubles = npt.NDArray[np.float64]
 
 SAMPLES = 1_500
+MOST_TESTS = 500_000_000
+"""Of a ray against a triangle, should every sample look into the fullest cell: about half a minute."""
 FEWEST_WALLS = 50
 """Rays that met an opposite wall; fewer say nothing."""
 OPPOSITE = 0.5
@@ -54,7 +56,10 @@ def measure_thinnest(model: Model, *, samples: int = SAMPLES) -> float | None:
 
 
 def sample_walls(model: Model, *, samples: int = SAMPLES) -> Walls | None:
-    """The walls at places spread evenly over the area; None where the surface is not closed and outward."""
+    """The walls at places spread evenly over the area; None where the surface is not closed and outward.
+
+    None, too, where nearly all faces are crammed into a corner of the bounds, as it would take minutes.
+    """
     surface = model.surface()
     if not len(surface.faces) or not np.isfinite(surface.vertices).all():
         return None
@@ -71,6 +76,8 @@ def sample_walls(model: Model, *, samples: int = SAMPLES) -> Walls | None:
     chosen, places = _spread(corners, areas, samples)
     diagonal = float(np.linalg.norm(corners.max(axis=(0, 1)) - corners.min(axis=(0, 1))))
     grid = RayGrid.build(corners)
+    if samples * int(np.diff(grid.starts).max()) > MOST_TESTS:
+        return None
     found, distance = grid.first_hits(
         places, -normals[chosen], facing=normals, nearest=1e-6 * diagonal, furthest=diagonal
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline3d.geometry import ray_grid
 from pipeline3d.geometry.ray_grid import RayGrid
 from pipeline3d_tests.awkward_meshes import build
 
@@ -25,6 +27,24 @@ def test_the_first_face_that_a_ray_leaves_through_is_found(name, seed):
     )
     wanted = [_nearest(triangles, normals, *ray) for ray in zip(origins, directions, strict=True)]
     assert np.allclose(distance, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("pairs", [1, 50])
+def test_rays_find_the_same_however_few_are_tested_at_once(monkeypatch, pairs):
+    triangles = build("mug").surface().vertices.astype(float)[build("mug").surface().faces]
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    origins = triangles[::7].mean(axis=1)
+    directions = np.tile([0.6, 0.0, 0.8], (len(origins), 1))
+
+    def cast():
+        return RayGrid.build(triangles).first_hits(
+            origins, directions, facing=normals, nearest=1e-6, furthest=10.0
+        )
+
+    wanted = cast()
+    monkeypatch.setattr(ray_grid, "MOST_PAIRS_AT_ONCE", pairs)
+    for found, expected in zip(cast(), wanted, strict=True):
+        assert np.array_equal(found, expected)
 
 
 def _nearest(triangles, normals, origin, direction) -> float:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline3d.geometry import thickness
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.thickness import measure_thinnest, sample_walls
 from pipeline3d_tests.awkward_meshes import box, build, coloured_torus, joined, sphere, textured_sphere
@@ -36,6 +37,14 @@ def test_a_thin_plate_is_as_thin_as_it_is_whatever_its_size():
 def test_a_thin_part_of_a_thick_body_is_seen():
     plate = replace(box(), vertices=box().vertices * np.array([1, 1, 0.01], np.float32) + np.float32(2))
     assert measure_thinnest(Model(parts=(joined(sphere(), plate),))) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_model_crammed_into_a_corner_of_its_bounds_is_not_measured_for_minutes(monkeypatch):
+    far = replace(box(), vertices=box().vertices + np.float32(1e5))
+    crammed = Model(parts=(joined(sphere(), far),))
+    monkeypatch.setattr(thickness, "MOST_TESTS", 1_500 * 100)
+    assert measure_thinnest(crammed) is None
+    assert measure_thinnest(Model(parts=(sphere(),))) is not None
 
 
 def test_edges_that_are_not_very_sharp_are_no_thin_walls():
