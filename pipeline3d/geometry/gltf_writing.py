@@ -9,6 +9,7 @@ or left out (texture coordinates that no map uses, maps without coordinates); a 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +64,7 @@ class GltfBuilder:
     materials: list[Entry] = field(default_factory=list)
     extensions: set[str] = field(default_factory=set)
     _image_of: dict[tuple[str, bytes], int] = field(default_factory=dict)
+    _number_of: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def add_view(self, data: Bytes, target: int | None = None) -> int:
         """Append bytes at a multiple of four."""
@@ -142,7 +144,7 @@ class GltfBuilder:
             entry["alphaCutoff"] = max(0.0, material.alpha_cutoff)
         if material.double_sided:
             entry["doubleSided"] = True
-        return _position_of(self.materials, entry)
+        return self._number("materials", entry)
 
     def _add_maps(self, entry: Entry, pbr: Entry, part: TexturedMesh) -> None:
         material, wrap = part.material, part.material.wrap
@@ -177,14 +179,23 @@ class GltfBuilder:
         sampler: Entry = {"magFilter": LINEAR, "minFilter": LINEAR_MIPMAP_LINEAR}
         if wrap != "repeat":
             sampler |= {"wrapS": WRAPS[wrap], "wrapT": WRAPS[wrap]}
-        entry: Entry = {"sampler": _position_of(self.samplers, sampler)}
+        entry: Entry = {"sampler": self._number("samplers", sampler)}
         image = self.add_image(texture)
         if texture.mime_type == "image/webp":
             self.extensions.add(WEBP)
             entry["extensions"] = {WEBP: {"source": image}}
         else:
             entry["source"] = image
-        return {"index": _position_of(self.textures, entry)}
+        return {"index": self._number("textures", entry)}
+
+    def _number(self, kind: str, entry: Entry) -> int:
+        """Where the list of this kind has such an entry; it is appended when it is new."""
+        entries: list[Entry] = getattr(self, kind)
+        key = (kind, json.dumps(entry, sort_keys=True))
+        if key not in self._number_of:
+            self._number_of[key] = len(entries)
+            entries.append(entry)
+        return self._number_of[key]
 
     def add_image(self, texture: Texture) -> int:
         """The picture, once for all textures that show it."""
@@ -275,10 +286,3 @@ def unit_normals(normals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def _share(value: float) -> float:
     return min(1.0, max(0.0, float(value)))
-
-
-def _position_of(entries: list[Entry], entry: Entry) -> int:
-    """Where the list has this entry; it is appended when it is new."""
-    if entry not in entries:
-        entries.append(entry)
-    return entries.index(entry)

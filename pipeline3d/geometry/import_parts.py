@@ -87,6 +87,11 @@ def check_model(parts: Iterable[TexturedMesh], limits: ImportLimits) -> Model:
     checked = tuple(_check_part(part) for part in parts if len(part.faces) and len(part.vertices))
     if not checked:
         raise refused("empty_mesh", "it has no faces")
+    if len(checked) > limits.primitives:
+        raise refused(
+            "model_too_large",
+            f"it has {len(checked):,} materials; at most {limits.primitives:,} are taken",
+        )
     model = Model(parts=checked)
     if model.face_count > limits.faces:
         raise refused(

@@ -88,7 +88,9 @@ def decode_pixels(data: bytes, *, alpha: bool) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data)) as header:
             width, height = header.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise _broken("has more pixels than fit into memory") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise _broken("is no picture") from error
     if width * height > MOST_PIXELS:
         raise _broken(f"has {width} x {height} pixels, more than fit into memory")

@@ -36,8 +36,10 @@ def refused(code: str, reason: str) -> UnusableInput:
 
 
 def printable(text: str) -> str:
-    """A sentence that may quote a stranger's file, as one that can be stored and shown anywhere: short, on one
-    line, without control characters and lone surrogates, which neither Postgres nor a terminal takes."""
+    """A sentence that may quote a stranger's file, as one that can be stored and shown anywhere.
+
+    Short, on one line, without control characters and lone surrogates, which Postgres and terminals refuse.
+    """
     cut = text if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"
     return "".join(
         letter if letter.isprintable() else " " if letter.isspace() else "\N{REPLACEMENT CHARACTER}"

@@ -8,6 +8,8 @@ matt as a photograph's own mirrors nothing: its highlights are in the picture al
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -35,13 +37,24 @@ SKY, GROUND, SOFT_BOX, SOFT_BOX_AT = 0.78, 0.2, 0.55, 0.45
 def shade(scene: Scene, fragments: Fragments, viewpoint: Viewpoint, light: Light) -> Floats:
     """Linear RGBA (k,4), not multiplied by alpha, 0 to 1, of what is seen."""
     result = np.empty((len(fragments), 4), np.float32)
-    number = scene.surface_of[fragments.face]
-    for index, surface in enumerate(scene.surfaces):
-        own = np.arange(len(fragments)) if len(scene.surfaces) == 1 else np.flatnonzero(number == index)
+    for surface, own in _by_surface(scene, fragments):
         for start in range(0, len(own), CHUNK):
             chosen = own[start : start + CHUNK]
             result[chosen] = shade_chunk(scene, surface, fragments.take(chosen), viewpoint, light)
     return result
+
+
+def _by_surface(scene: Scene, fragments: Fragments) -> Iterator[tuple[Surface, npt.NDArray[np.int64]]]:
+    """Each surface that is seen, with the numbers of its samples; models may have thousands of surfaces."""
+    if len(scene.surfaces) == 1:
+        yield scene.surfaces[0], np.arange(len(fragments))
+        return
+    number = scene.surface_of[fragments.face]
+    order = np.argsort(number, kind="stable")
+    ends = np.cumsum(np.bincount(number, minlength=len(scene.surfaces)))
+    for surface, start, end in zip(scene.surfaces, [0, *ends[:-1]], ends, strict=True):
+        if end > start:
+            yield surface, order[start:end]
 
 
 def shade_chunk(

@@ -64,6 +64,17 @@ def test_equal_pictures_samplers_and_materials_are_written_once():
     assert len(document["nodes"]) == len(document["meshes"]) == 1
 
 
+def test_each_of_thousands_of_parts_names_its_own_material():
+    corner = TexturedMesh(vertices=np.eye(3, dtype=np.float32), faces=np.array([[0, 1, 2]], np.int32))
+    shades = [n % 3_000 / 3_000 for n in range(4_000)]
+    parts = tuple(replace(corner, material=Material(roughness=shade)) for shade in shades)
+    document = read_document(encode_model(Model(parts=parts), name="m"))
+    assert len(document["materials"]) == 3_000
+    for primitive, shade in zip(document["meshes"][0]["primitives"], shades, strict=True):
+        material = document["materials"][primitive["material"]]
+        assert material["pbrMetallicRoughness"]["roughnessFactor"] == shade
+
+
 def test_equal_models_give_equal_bytes():
     model = Model(parts=(with_material(RICH), BALL))
     extras = {"seed": 7, "licence": "CC0"}

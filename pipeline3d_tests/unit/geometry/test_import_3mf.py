@@ -33,6 +33,18 @@ def test_units_become_metres_and_up_becomes_up(tmp_path, unit, metres):
     assert np.allclose(np.ptp(vertices, axis=0), np.array((10, 30, 10)) * metres)
 
 
+def test_more_colours_than_anybody_draws_are_refused(tmp_path):
+    colours = "".join(f'<base name="c" displaycolor="#0000{n:02X}"/>' for n in range(4))
+    mesh = MESH.format(first="").replace('v3="1"/>', 'v3="1" pid="5" p1="0"/>')
+    mesh = mesh.replace('v3="3"/>\n<', 'v3="3" pid="5" p1="2"/>\n<')
+    resources = f'<basematerials id="5">{colours}</basematerials><object id="1" pid="5">{mesh}</object>'
+    path = package(tmp_path, resources, '<item objectid="1"/>')
+    assert len(read_file(path).model.parts) == 2
+    with pytest.raises(UnusableInput) as caught:
+        read_file(path, limits=ImportLimits(primitives=1))
+    assert caught.value.code == "model_too_large"
+
+
 def test_components_and_items_are_placed(tmp_path):
     pair = """<object id="2" type="model"><components><component objectid="1"/>
     <component objectid="1" transform="1 0 0 0 1 0 0 0 1 100 0 0"/></components></object>"""

@@ -58,6 +58,13 @@ def test_parts_are_told_apart_and_empty_ones_left_out():
     assert scene.faces.max() == len(scene.vertices) - 1
 
 
+def test_every_part_of_very_many_has_its_own_surface():
+    parts = tuple(card(Material(base_colour=(0, 0, 0, 1))) for _ in range(2))
+    scene = prepare_scene(Model(parts=parts * 16_500))
+    assert scene.surface_of.min() == 0
+    assert scene.surface_of.max() == len(scene.surfaces) - 1 == 32_999
+
+
 def test_a_picture_that_two_parts_share_is_decoded_once():
     picture = flat_png(9, 9, 9)
     scene = prepare_scene(Model(parts=(card(texture=picture), card(texture=picture, z=0.5))))
