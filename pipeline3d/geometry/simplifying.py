@@ -37,7 +37,7 @@ from pipeline3d.geometry.collapsing import (
     collapse_freely,
     order_for_drawing,
 )
-from pipeline3d.geometry.creases import split_at_creases
+from pipeline3d.geometry.creases import add_normals
 from pipeline3d.geometry.deviation import measure_deviation
 from pipeline3d.geometry.joining import (
     Integers,
@@ -129,7 +129,7 @@ def _ways(model: Model, joined: Joined, target_faces: int) -> Iterator[Simplifie
         smooth = merge_equal_vertices(Model(parts=tuple(replace(part, normals=None) for part in model.parts)))
         if smooth.vertex_count < model.vertex_count:
             found = _collapse(smooth, join(smooth), target_faces, FURTHEST_ERROR)
-            yield found if isinstance(found, str) else replace(found, model=_with_creases(found.model))
+            yield found if isinstance(found, str) else replace(found, model=add_normals(found.model))
     if any(is_textured(part) for part in model.parts):
         yield f"{FAST_SIMPLIFICATION}: would lose the texture coordinates"
     elif find_spec("fast_simplification") is None:
@@ -223,14 +223,6 @@ def _take_faces(model: Model, joined: Joined, faces: Integers) -> Model:
         if len(own):
             source, ordered = order_for_drawing(own, len(part.vertices))
             parts.append(take_vertices(part, source, ordered))
-    return Model(parts=tuple(parts))
-
-
-def _with_creases(model: Model) -> Model:
-    parts = []
-    for part in model.parts:
-        source, faces, normals = split_at_creases(part.vertices, part.faces.astype(np.int64))
-        parts.append(replace(take_vertices(part, source, faces), normals=normals))
     return Model(parts=tuple(parts))
 
 
