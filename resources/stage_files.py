@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -106,6 +107,17 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
             ((asset, name) for asset, name in found if asset in wanted),
             key=lambda one: (wanted.index(one[0]), one[1]),
         )
+
+    def hashes(self, run: RunGuard, assets: Iterable[str]) -> dict[str, str]:
+        """The sha256 of the files (asset/name) of these stages, of those that the request has."""
+        found = {}
+        for asset, name in self.names(run, assets):
+            recorded = wait_out_outage(
+                partial(self.jobs_database.connect().read_artifact, run.job.job_id, asset, name)
+            )
+            if recorded is not None and recorded.sha256 is not None:
+                found[f"{asset}/{name}"] = recorded.sha256
+        return found
 
     def facts(self, run: RunGuard, asset: str, name: str | None = None) -> dict[str, Any] | None:
         """What was recorded with a stage's file (the newest, or by its name); None where there is none."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline3d.geometry.pose import Pivot, SizeAxis
+from pipeline3d.geometry.web_textures import TextureFormat
 from pipeline3d.values import Delivers, JobInput
 
 
@@ -18,6 +19,7 @@ class DeliverySettings:
     profile: str | None = None
     repair: str = "auto"
     target_faces: int | None = None
+    bake: str = "none"
     texture_px: int | None = None
     target: str = "web"
     size_m: float | None = None
@@ -25,6 +27,7 @@ class DeliverySettings:
     pivot: Pivot = "bottom"
     web_codec: str = "meshopt"
     web_texture_px: int = 1024
+    web_texture_format: TextureFormat = "webp"
     camera_azimuth: float = 28.0
     camera_elevation: float = 14.0
     light: str = "studio"

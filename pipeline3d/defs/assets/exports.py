@@ -17,7 +17,7 @@ from pipeline3d.defs.assets.family import (
 )
 from pipeline3d.defs.delivering import DeliverySettings, delivery_of
 from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.geometry import comparing, glb, measuring, pose, simplifying, web
+from pipeline3d.geometry import baking, comparing, glb, measuring, pose, simplifying, web
 from pipeline3d.geometry.formats import obj, ply, stl, threemf, usdz
 from pipeline3d.geometry.gltf_files import write_gltf
 from pipeline3d.geometry.lods import Lod, build_lods
@@ -28,6 +28,8 @@ from resources.catalogue import shipped_model
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
 
+BAKED_PX = 1024
+"""Side of a baked texture where the request names none."""
 JOINED_FACES_ERROR = 1e-4
 """Of the largest extent: faces that lie so flat are joined for the web, which nobody can see."""
 USDZ_CONTENT_TYPE = "model/vnd.usdz+zip"
@@ -35,23 +37,24 @@ USDZ_CONTENT_TYPE = "model/vnd.usdz+zip"
 
 @model_asset(kinds={"gltf"}, description="The delivered model: sized, on the ground plane, with its origin.")
 def glb_export(
-    context: dg.AssetExecutionContext, request_run: RequestRun, repaired_mesh: Path
+    context: dg.AssetExecutionContext,
+    request_run: RequestRun,
+    stage_files: StageFiles,
+    repaired_mesh: Path,
 ) -> dg.MaterializeResult:
     """Simplify where asked, scale to metres, pack as GLB; read it back before it is published."""
     with request_run.stage(context) as run:
         wanted = delivery_of(run.job)
         draft = repaired_mesh.read_bytes()
         origin = origin_of(draft)
-        model = glb.decode_model(draft)
-        numbers: dict[str, Any] = {}
-        if wanted.target_faces is not None and model.face_count > wanted.target_faces:
-            simplified = simplifying.simplify(model, target_faces=wanted.target_faces)
-            model = simplified.model
-            numbers = {"simplified_by": simplified.library, "target_reached": simplified.reached}
-        if wanted.texture_px is not None:
-            model = limit_textures(model, wanted.texture_px)
+        model, numbers = simplify_and_bake(glb.decode_model(draft), wanted)
         sized = pose.place(model, size_m=wanted.size_m, size_axis=wanted.size_axis, pivot=wanted.pivot)
-        extras = provenance(run.job, origin, run.made_from["glb_export"])
+        extras = provenance(
+            run.job,
+            origin,
+            source=stage_files.hashes(run, SOURCES),
+            made_from=run.made_from["glb_export"],
+        )
         path = scratch_file(run, "glb_export", "model.glb")
         path.write_bytes(glb.encode_model(sized, name="model", extras=extras))
         require_same(path, sized)
@@ -74,6 +77,27 @@ def glb_export(
         )
 
 
+def simplify_and_bake(model: Model, wanted: DeliverySettings) -> tuple[Model, dict[str, Any]]:
+    """Fewer faces, baked textures and smaller ones, each where the request asks for it; and what was done."""
+    numbers: dict[str, Any] = {}
+    finer = model
+    if wanted.target_faces is not None and model.face_count > wanted.target_faces:
+        simplified = simplifying.simplify(model, target_faces=wanted.target_faces)
+        model = simplified.model
+        numbers = {"simplified_by": simplified.library, "target_reached": simplified.reached}
+    side = wanted.texture_px or BAKED_PX
+    if wanted.bake == "detail" and model is not finer:
+        model = baking.bake_detail(finer, model, size_px=side)
+        numbers |= {"baked": "detail", "baked_px": side}
+    elif wanted.bake == "colours":
+        painted = baking.bake_colours(model, size_px=side)
+        numbers |= {"baked": "nothing" if painted is model else "colours", "baked_px": side}
+        model = painted
+    if wanted.texture_px is not None:
+        model = limit_textures(model, wanted.texture_px)
+    return model, numbers
+
+
 @model_asset(kinds={"gltf"}, description="The model compressed for the web, with textures of a phone's size.")
 def web_glb(
     context: dg.AssetExecutionContext, request_run: RequestRun, glb_export: Path
@@ -89,6 +113,7 @@ def web_glb(
             name="model",
             extras=origin_of(plain),
             texture_px=wanted.web_texture_px,
+            texture_format=wanted.web_texture_format,
             simplify_error=JOINED_FACES_ERROR,
         )
         path = scratch_file(run, "web_glb", "web.glb")
@@ -262,14 +287,23 @@ def require_same(path: Path, source: Model, **known: Any) -> None:
         )
 
 
-def provenance(job: JobInput, origin: dict[str, Any], made_from: dict[str, str]) -> dict[str, Any]:
+SOURCES = ("source_image", "prompt", "source_scene", "source_model")
+"""The stages that bring what a request starts from: a file has the hash of what the caller gave."""
+
+
+def provenance(
+    job: JobInput, origin: dict[str, Any], *, source: dict[str, str], made_from: dict[str, str]
+) -> dict[str, Any]:
     """What a delivered file says of its origin. Equal requests differ in the id only."""
+    model = shipped_model(job.model_id)
     return {
         "generator": "Pipeline3D",
         "request": str(job.job_id),
         "model": job.model_id,
+        "model_version": model.version,
         "parameters": job.params,
-        "licence": shipped_model(job.model_id).licence.get("name", ""),
+        "licence": model.licence.get("name", ""),
+        "source": source,
         "made_from": made_from,
         **origin,
     }

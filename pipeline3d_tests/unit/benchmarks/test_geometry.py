@@ -31,7 +31,7 @@ def test_the_stages_run_on_a_small_model_and_are_all_timed():
 def test_the_model_is_closed_and_about_as_large_as_asked_for(faces):
     facts = measure(make_model(faces, 64))
     assert facts.watertight
-    assert facts.faces == pytest.approx(faces, rel=0.05)
+    assert facts.faces == pytest.approx(faces, rel=0.1)
     assert facts.volume > 0
 
 
