@@ -8,16 +8,14 @@ are for `importing`.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline3d.errors import BrokenModelOutput, UnusableInput
 from pipeline3d.geometry.gltf_container import pack, unpack
 from pipeline3d.geometry.gltf_nodes import IDENTITY
-from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, read_placed
+from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, own_arrays, read_placed
 from pipeline3d.geometry.gltf_writing import build
 from pipeline3d.geometry.import_limits import ImportLimits
 from pipeline3d.geometry.mesh import Model, TexturedMesh
@@ -51,7 +49,7 @@ def decode_model(data: bytes) -> Model:
         document, content = unpack(data)
         source = GltfSource(document, [content], limits=OUR_LIMITS)
         _check_is_plain(document)
-        return Model(parts=tuple(_own_arrays(part) for part, _, _ in _read_unmoved(source)))
+        return Model(parts=tuple(own_arrays(part) for part, _, _ in _read_unmoved(source)))
     except UnusableInput as error:
         raise _broken(error.message) from error
     except DAMAGE as error:
@@ -91,22 +89,6 @@ def _read_unmoved(source: GltfSource) -> list[Any]:
     if any(not np.array_equal(matrix, IDENTITY) for _, matrix, _ in placed):
         raise _broken("its nodes are transformed")
     return placed
-
-
-def _own_arrays(part: TexturedMesh) -> TexturedMesh:
-    """The part with arrays of its own, which can be written to and do not keep the file in memory."""
-
-    def own(array: npt.NDArray[Any] | None) -> Any:
-        return None if array is None else np.array(array)
-
-    return replace(
-        part,
-        vertices=own(part.vertices),
-        faces=own(part.faces),
-        normals=own(part.normals),
-        uvs=own(part.uvs),
-        colours=own(part.colours),
-    )
 
 
 def _broken(reason: str) -> BrokenModelOutput:

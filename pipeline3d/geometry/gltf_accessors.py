@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline3d.geometry.gltf_container import DTYPES, Bytes
+from pipeline3d.geometry.gltf_container import DTYPES, Bytes, entry_of
 from pipeline3d.geometry.refusals import broken, refused
 
 WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
@@ -31,7 +31,7 @@ class Accessors:
 
     def read(self, index: int, kinds: tuple[str, ...]) -> npt.NDArray[Any]:
         """The stored values (n,width), read-only and of their stored type; scalars are (n,1)."""
-        accessor = self._entry("accessors", index)
+        accessor = entry_of(self.document, "accessors", index)
         if accessor["type"] not in kinds or accessor["type"] not in WIDTHS:
             raise broken(f"an accessor is {accessor['type']} where {' or '.join(kinds)} is wanted")
         if index not in self._read:
@@ -42,7 +42,7 @@ class Accessors:
         self, index: int, kinds: tuple[str, ...], *, any_integers: bool = False
     ) -> npt.NDArray[np.float32]:
         """The values as float32. Integers must be normalised, unless `any_integers` are taken."""
-        found = self._entry("accessors", index)
+        found = entry_of(self.document, "accessors", index)
         values = self.read(index, kinds)
         if values.dtype == np.float32:
             return values.view(np.float32)
@@ -55,7 +55,7 @@ class Accessors:
 
     def read_view(self, index: int) -> memoryview:
         """The bytes of a buffer view, not copied."""
-        view = self._entry("bufferViews", index)
+        view = entry_of(self.document, "bufferViews", index)
         number = _natural(view["buffer"])
         if number >= len(self.buffers):
             raise broken(f"a buffer view names buffer {number}, which does not exist")
@@ -64,13 +64,6 @@ class Accessors:
         if start + length > len(content):
             raise broken("a buffer view lies outside its buffer")
         return content[start : start + length]
-
-    def _entry(self, kind: str, index: int) -> dict[str, Any]:
-        entries = self.document.get(kind, [])
-        if not isinstance(index, int) or not 0 <= index < len(entries):
-            raise broken(f"there is no entry {index!r} in its {kind}")
-        entry: dict[str, Any] = entries[index]
-        return entry
 
     def _decode(self, accessor: dict[str, Any]) -> npt.NDArray[Any]:
         dtype = DTYPES.get(accessor["componentType"])
@@ -95,7 +88,7 @@ class Accessors:
     def _strided(self, view: int, offset: int, count: int, width: int, dtype: Any) -> npt.NDArray[Any]:
         content = self.read_view(view)
         size = dtype.itemsize * width
-        stride = self._entry("bufferViews", view).get("byteStride", size)
+        stride = entry_of(self.document, "bufferViews", view).get("byteStride", size)
         if not isinstance(stride, int) or not size <= stride <= max(size, MOST_STRIDE):
             raise broken(f"a buffer view has the stride {stride!r}")
         if count and offset + (count - 1) * stride + size > len(content):

@@ -86,5 +86,14 @@ def parse_document(text: bytes) -> dict[str, Any]:
     return document
 
 
+def entry_of(document: dict[str, Any], kind: str, index: object) -> dict[str, Any]:
+    """The entry of one of the document's lists by its number. Raises UnusableInput `broken_model_file`."""
+    entries = document.get(kind, [])
+    if not isinstance(index, int) or not 0 <= index < len(entries):
+        raise broken(f"there is no entry {index!r} in its {kind}")
+    entry: dict[str, Any] = entries[index]
+    return entry
+
+
 def _no_number(word: str) -> float:
     raise ValueError(word)

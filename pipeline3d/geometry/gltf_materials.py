@@ -13,7 +13,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline3d.geometry.gltf_container import EMISSIVE_STRENGTH, MIRRORED_REPEAT, REPEAT, WEBP, WRAPS
+from pipeline3d.geometry.gltf_container import (
+    EMISSIVE_STRENGTH,
+    MIRRORED_REPEAT,
+    REPEAT,
+    WEBP,
+    WRAPS,
+    entry_of,
+)
 from pipeline3d.geometry.mesh import MATT, Material, Texture
 from pipeline3d.geometry.refusals import broken, refused
 
@@ -62,15 +69,10 @@ class Materials:
         (The format's default for such a primitive is bare metal, which nobody means.)
         """
         if index not in self._read:
-            self._read[index] = Surface() if index is None else self._convert(self._entry("materials", index))
+            self._read[index] = (
+                Surface() if index is None else self._convert(entry_of(self.document, "materials", index))
+            )
         return self._read[index]
-
-    def _entry(self, kind: str, index: object) -> Entry:
-        entries = self.document.get(kind, [])
-        if not isinstance(index, int) or not 0 <= index < len(entries):
-            raise broken(f"there is no entry {index!r} in its {kind}")
-        entry: Entry = entries[index]
-        return entry
 
     def _convert(self, entry: Entry) -> Surface:
         pbr = entry.get("pbrMetallicRoughness", {})
@@ -120,17 +122,17 @@ class Materials:
         return Surface(material=whole, base=base, mapping=mapping)
 
     def _picture(self, info: Entry) -> Texture:
-        texture = self._entry("textures", info["index"])
+        texture = entry_of(self.document, "textures", info["index"])
         source = texture.get("source", texture.get("extensions", {}).get(WEBP, {}).get("source"))
         if source is None:
             kinds = ", ".join(texture.get("extensions", {})) or "nothing"
             raise refused("unsupported_texture", f"a texture is {kinds}")
-        self._entry("images", source)
+        entry_of(self.document, "images", source)
         return self.read_image(source)
 
     def _wrap(self, info: Entry) -> Wrap:
-        texture = self._entry("textures", info["index"])
-        sampler = self._entry("samplers", texture["sampler"]) if "sampler" in texture else {}
+        texture = entry_of(self.document, "textures", info["index"])
+        sampler = entry_of(self.document, "samplers", texture["sampler"]) if "sampler" in texture else {}
         wraps: dict[int, Wrap] = {WRAPS["clamp"]: "clamp", REPEAT: "repeat", MIRRORED_REPEAT: "mirror"}
         return wraps.get(sampler.get("wrapS", REPEAT), "repeat")
 

@@ -7,8 +7,11 @@ as they are, moved, joined) is the caller's. Counts are checked before anything 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline3d.geometry.gltf_accessors import Accessors
 from pipeline3d.geometry.gltf_container import Bytes
@@ -119,6 +122,22 @@ def _find_primitives(source: GltfSource) -> Iterator[tuple[dict[str, Any], Matri
             if found > source.limits.primitives:
                 raise refused("model_too_large", f"it has more than {source.limits.primitives:,} meshes")
             yield primitive, matrix, node
+
+
+def own_arrays(part: TexturedMesh) -> TexturedMesh:
+    """The part with arrays of its own, which can be written to and do not keep the file in memory."""
+
+    def own(array: npt.NDArray[Any] | None) -> Any:
+        return None if array is None else np.array(array)
+
+    return replace(
+        part,
+        vertices=own(part.vertices),
+        faces=own(part.faces),
+        normals=own(part.normals),
+        uvs=own(part.uvs),
+        colours=own(part.colours),
+    )
 
 
 def _type_of(data: bytes, image: dict[str, Any]) -> str:

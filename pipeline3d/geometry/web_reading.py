@@ -23,11 +23,14 @@ from pipeline3d.geometry.gltf_container import (
     UNSIGNED_INT,
     UNSIGNED_SHORT,
     Bytes,
+    entry_of,
     unpack,
 )
-from pipeline3d.geometry.gltf_nodes import IDENTITY, Matrix
-from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, read_placed
+from pipeline3d.geometry.gltf_nodes import Matrix
+from pipeline3d.geometry.gltf_reading import DAMAGE, GltfSource, own_arrays, read_placed
+from pipeline3d.geometry.gltf_writing import unit_normals
 from pipeline3d.geometry.import_limits import LIMITS, MIB, ImportLimits
+from pipeline3d.geometry.import_parts import place
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.refusals import broken, refused
 
@@ -121,22 +124,26 @@ class _Expansion:
                     self._decode_primitive(primitive, extension)
 
     def _decode_primitive(self, primitive: Entry, extension: Entry) -> None:
-        stream = self._bytes_of(self._entry("bufferViews", extension["bufferView"]))
+        stream = self._bytes_of(entry_of(self.document, "bufferViews", extension["bufferView"]))
         faces = draco_codec.read_face_count(stream)
         self._spend(faces * 3 * 4)
-        most = min(self.limits.faces, int(self._entry("accessors", primitive["indices"])["count"]) // 3)
+        most = min(
+            self.limits.faces, int(entry_of(self.document, "accessors", primitive["indices"])["count"]) // 3
+        )
         mesh = draco_codec.decode_stream(stream, most_faces=most)
         self._spend(sum(found.values.nbytes for found in mesh.attributes.values()))
         for name, key in extension["attributes"].items():
             if key not in mesh.attributes:
                 raise broken(f"a Draco stream has no attribute {key!r}")
-            old = self._entry("accessors", primitive["attributes"][name])
+            old = entry_of(self.document, "accessors", primitive["attributes"][name])
             values = mesh.attributes[key].values
             if values.shape[1] != WIDTHS.get(old["type"]):
                 raise broken(f"a Draco stream has {values.shape[1]} numbers where {old['type']} is wanted")
             primitive["attributes"][name] = self._add_accessor(values, old)
         indices = mesh.faces.reshape(-1, 1)
-        primitive["indices"] = self._add_accessor(indices, self._entry("accessors", primitive["indices"]))
+        primitive["indices"] = self._add_accessor(
+            indices, entry_of(self.document, "accessors", primitive["indices"])
+        )
 
     def _add_accessor(self, values: npt.NDArray[Any], old: Entry) -> int:
         """An accessor like the old one, with these values (n,k)."""
@@ -170,13 +177,6 @@ class _Expansion:
             raise broken("a compressed buffer view lies outside its buffer")
         return content[start : start + length]
 
-    def _entry(self, kind: str, index: object) -> Entry:
-        entries = self.document.get(kind, [])
-        if not isinstance(index, int) or not 0 <= index < len(entries):
-            raise broken(f"there is no entry {index!r} in its {kind}")
-        entry: Entry = entries[index]
-        return entry
-
     def _spend(self, count: int) -> None:
         self.bytes_left -= count
         if self.bytes_left < 0:
@@ -205,27 +205,6 @@ def _with_ktx2(document: Entry) -> Entry:
 
 
 def _place(part: TexturedMesh, matrix: Matrix) -> TexturedMesh:
-    """The part where its node puts it, with arrays of its own; mirrored faces are turned round."""
-    own = replace(
-        part,
-        vertices=np.array(part.vertices),
-        faces=np.array(part.faces),
-        normals=None if part.normals is None else _unit(part.normals),
-        uvs=None if part.uvs is None else np.array(part.uvs),
-        colours=None if part.colours is None else np.array(part.colours),
-    )
-    if np.array_equal(matrix, IDENTITY):
-        return own
-    turn = matrix[:3, :3]
-    determinant = float(np.linalg.det(turn))
-    moved = own.vertices.astype(np.float64) @ turn.T + matrix[:3, 3]
-    normals = own.normals
-    if normals is not None and determinant != 0.0:
-        normals = _unit(normals.astype(np.float64) @ np.linalg.inv(turn / np.abs(turn).max()))
-    faces = np.ascontiguousarray(own.faces[:, ::-1]) if determinant < 0 else own.faces
-    return replace(own, vertices=moved.astype(np.float32), normals=normals, faces=faces)
-
-
-def _unit(vectors: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.where(lengths > 0, lengths, 1.0)).astype(np.float32)
+    """The part where its node puts it, with unit normals and arrays of its own."""
+    own = own_arrays(place(part, matrix))
+    return own if own.normals is None else replace(own, normals=unit_normals(own.normals))
