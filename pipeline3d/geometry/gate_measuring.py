@@ -57,7 +57,7 @@ def describe_delivery(
         texture_bytes=None if sides is None else texture_memory(sides),
         odd_textures=None if sides is None else sum(not _halves_evenly(side) for side in sides),
         texel_density_px_per_m=facts.texel_density,
-        unmapped_parts=sum(part.uvs is None and any(_pictures_of(part)) for part in model.parts),
+        unmapped_parts=sum(part.uvs is None and part.has_pictures for part in model.parts),
         parts_without_normals=sum(part.normals is None for part in model.parts),
         glb_bytes=sizes.get("glb"),
         web_glb_bytes=sizes.get("web_glb"),
@@ -95,10 +95,7 @@ def _count_errors(complaints: Sequence[Complaint]) -> int:
 def _pictures_of(part: TexturedMesh) -> Iterator[bytes]:
     if part.texture is not None:
         yield part.texture
-    material = part.material
-    for picture in (material.metallic_roughness, material.normal, material.occlusion, material.emissive):
-        if picture is not None:
-            yield picture.data
+    yield from (picture.data for picture in part.material.maps)
 
 
 def _pictures(model: Model) -> set[bytes]:

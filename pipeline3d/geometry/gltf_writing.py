@@ -97,7 +97,7 @@ class GltfBuilder:
         attributes = {"POSITION": self.add_array(positions, "VEC3", FLOAT, ARRAY_BUFFER, **bounds)}
         if part.normals is not None:
             attributes["NORMAL"] = self.add_array(unit_normals(part.normals), "VEC3", FLOAT, ARRAY_BUFFER)
-        if part.uvs is not None and (self.keep_uvs or uses_uvs(part)):
+        if part.uvs is not None and (self.keep_uvs or part.has_pictures):
             uvs = part.uvs.astype(np.float32, copy=False)
             attributes["TEXCOORD_0"] = self.add_array(uvs, "VEC2", FLOAT, ARRAY_BUFFER)
         if part.colours is not None:
@@ -261,13 +261,6 @@ def check_part(part: TexturedMesh) -> None:
             raise BrokenModelOutput(f"Some {what} are no numbers.", code="nan_mesh")
     if part.colours is not None and part.colours.shape != (count, 4):
         raise BrokenModelOutput(f"{count} vertices have {len(part.colours)} colours.", code="broken_mesh")
-
-
-def uses_uvs(part: TexturedMesh) -> bool:
-    """Whether any map is shown on the part."""
-    material = part.material
-    maps = (material.metallic_roughness, material.normal, material.occlusion, material.emissive)
-    return part.texture is not None or any(texture is not None for texture in maps)
 
 
 def unit_normals(normals: npt.NDArray[Any]) -> npt.NDArray[np.float32]:

@@ -20,7 +20,6 @@ COLOUR_WEIGHT = 0.25
 """Colours at vertices are all the detail that there is, so an edge in them is worth some shape."""
 NORMAL_WEIGHT = 0.05
 """Only where there is neither: normals of a smooth surface say again what its shape says."""
-OPAQUE_WHITE = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,7 +94,7 @@ def require_valid(part: TexturedMesh, number: int = 0) -> None:
 def attributes_of(model: Model) -> tuple[Floats, Floats]:
     """(n,a) and weights (a): colours and texture coordinates where a part has them, else normals."""
     has_colours = any(part.colours is not None for part in model.parts)
-    has_uvs = any(part.uvs is not None and is_textured(part) for part in model.parts)
+    has_uvs = any(part.uvs is not None and part.has_pictures for part in model.parts)
     columns: list[Floats] = []
     weights: list[float] = []
     if has_colours:
@@ -119,13 +118,6 @@ def attributes_of(model: Model) -> tuple[Floats, Floats]:
     if not columns:
         return np.zeros((model.vertex_count, 0), np.float32), np.zeros(0, np.float32)
     return np.concatenate(columns, axis=1), np.array(weights, np.float32)
-
-
-def is_textured(part: TexturedMesh) -> bool:
-    """Whether any picture lies on it."""
-    material = part.material
-    maps = (material.metallic_roughness, material.normal, material.occlusion, material.emissive)
-    return part.texture is not None or any(picture is not None for picture in maps)
 
 
 def take_vertices(part: TexturedMesh, source: Integers, faces: Integers) -> TexturedMesh:

@@ -47,6 +47,12 @@ class Material:
     double_sided: bool = False
     wrap: Literal["clamp", "repeat", "mirror"] = "clamp"
 
+    @property
+    def maps(self) -> tuple[Texture, ...]:
+        """The pictures that it has."""
+        places = (self.metallic_roughness, self.normal, self.occlusion, self.emissive)
+        return tuple(picture for picture in places if picture is not None)
+
 
 MATT = Material()
 
@@ -68,6 +74,11 @@ class TexturedMesh:
     texture_mime_type: str = "image/jpeg"
     colours: npt.NDArray[np.uint8] | None = None
     material: Material = MATT
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any lies on it; without texture coordinates it is not shown."""
+        return self.texture is not None or bool(self.material.maps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -43,7 +43,6 @@ from pipeline3d.geometry.joining import (
     Integers,
     Joined,
     attributes_of,
-    is_textured,
     join,
     merge_equal_vertices,
     take_vertices,
@@ -130,7 +129,7 @@ def _ways(model: Model, joined: Joined, target_faces: int) -> Iterator[Simplifie
         if smooth.vertex_count < model.vertex_count:
             found = _collapse(smooth, join(smooth), target_faces, FURTHEST_ERROR)
             yield found if isinstance(found, str) else replace(found, model=add_normals(found.model))
-    if any(is_textured(part) for part in model.parts):
+    if any(part.has_pictures for part in model.parts):
         yield f"{FAST_SIMPLIFICATION}: would lose the texture coordinates"
     elif find_spec("fast_simplification") is None:
         yield f"{FAST_SIMPLIFICATION}: is not installed"

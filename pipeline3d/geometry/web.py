@@ -29,7 +29,6 @@ from pipeline3d.geometry.gltf_writing import (
     GltfBuilder,
     check_part,
     unit_normals,
-    uses_uvs,
 )
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
 from pipeline3d.geometry.quantising import EXTENSION as QUANTISATION
@@ -100,7 +99,7 @@ def compress(
 
 def _as_drawn(part: TexturedMesh) -> TexturedMesh:
     """The part without what no picture uses."""
-    if part.uvs is None or uses_uvs(part):
+    if part.uvs is None or part.has_pictures:
         return part
     return replace(part, uvs=None)
 

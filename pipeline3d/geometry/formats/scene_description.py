@@ -100,7 +100,7 @@ def _describe_part(found: SceneDescription, part: TexturedMesh) -> None:
     if part.colours is not None:
         if part.texture is not None and part.uvs is not None:
             found.limitations.append("Vertex colours over a texture are not shown by Quick Look.")
-        elif _has_other_pictures(part.material) and part.uvs is not None:
+        elif part.material.maps and part.uvs is not None:
             found.limitations.append("Vertex colours beside other material maps are not shown by Quick Look.")
         elif not fits(part):
             found.limitations.append(f"Vertex colours of {len(part.faces):,} faces fit in no texture.")
@@ -130,10 +130,6 @@ def _describe_part(found: SceneDescription, part: TexturedMesh) -> None:
             "material": found.scene["materials"].index(material),
         }
     )
-
-
-def _has_other_pictures(material: Material) -> bool:
-    return any((material.metallic_roughness, material.normal, material.occlusion, material.emissive))
 
 
 def _describe_material(found: SceneDescription, part: TexturedMesh, baked: Texture | None) -> dict[str, Any]:
