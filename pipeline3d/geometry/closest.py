@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry.face_directions import cross
 from pipeline3d.geometry.mesh import TexturedMesh
 
 Points = npt.NDArray[np.float64]
@@ -64,7 +65,7 @@ class Surface:
     def directions(self) -> Points:
         """(m,3): perpendicular to each face, as long as twice its area."""
         first, second, third = np.moveaxis(self.corners, 1, 0)
-        return np.asarray(np.cross(second - first, third - first), np.float64)
+        return cross(second - first, third - first)
 
     @cached_property
     def normals(self) -> Points:

@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.topology import EdgeUses, count_edge_uses, face_keys
 
 Integers = npt.NDArray[np.signedinteger]
@@ -169,12 +170,6 @@ def sum_directions(points: Floats, faces: Integers) -> npt.NDArray[np.float64]:
         for axis in range(3)
     ]
     return np.stack(sums, axis=1)
-
-
-def face_directions(points: Floats, faces: Integers) -> npt.NDArray[np.float64]:
-    """(m,3): perpendicular to each face, as long as twice its area."""
-    first, second, third = (points[faces[:, corner]].astype(np.float64) for corner in range(3))
-    return np.asarray(np.cross(second - first, third - first), np.float64)
 
 
 def _share_against(directions: Floats, normals: Floats, faces: Integers) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline3d.geometry.collapse_checks import face_directions
+from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.joining import take_vertices
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.topology import weld

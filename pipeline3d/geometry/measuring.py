@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.topology import (
     EdgeUses,
@@ -99,12 +100,8 @@ def measure(mesh: TexturedMesh | Model) -> MeshFacts:
 
 def _face_vectors(surface: TexturedMesh) -> tuple[Doubles, float]:
     """Each face's normal times twice its area (m,3), and the volume within, by tetrahedra over the origin."""
-    positions = surface.vertices.astype(np.float64)
-    first = positions[surface.faces[:, 0]]
-    one, other = positions[surface.faces[:, 1]] - first, positions[surface.faces[:, 2]] - first
-    crosses = np.empty_like(one)
-    for axis, (left, right) in enumerate(((1, 2), (2, 0), (0, 1))):
-        crosses[:, axis] = one[:, left] * other[:, right] - one[:, right] * other[:, left]
+    crosses = face_directions(surface.vertices, surface.faces)
+    first = surface.vertices[surface.faces[:, 0]].astype(np.float64)
     return crosses, float(np.einsum("ij,ij->", first, crosses) / 6)
 
 

@@ -13,7 +13,15 @@ from pipeline3d.errors import InvalidParameters
 from pipeline3d.geometry.cameras import Camera
 from pipeline3d.geometry.ground_shadows import cast_shadow
 from pipeline3d.geometry.mesh import Model, TexturedMesh
-from pipeline3d.geometry.rendering import Renderer, check_size, find_light, open_painter, render, take_picture
+from pipeline3d.geometry.rendering import (
+    Renderer,
+    check_size,
+    find_light,
+    finish_picture,
+    open_painter,
+    render,
+    take_picture,
+)
 from pipeline3d.geometry.scenes import prepare_scene
 from pipeline3d.geometry.staging import PLAIN, TRANSPARENT, Background, Light
 
@@ -76,8 +84,6 @@ def contact_sheet(
 
 def empty_view(size_px: int, background: Background) -> Pixels:
     """A view of nothing."""
-    from pipeline3d.geometry.rendering import finish_picture
-
     nothing = np.zeros((size_px, size_px, 4), np.float32)
     return finish_picture(nothing, np.zeros((size_px, size_px), np.float32), background)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry.face_directions import cross
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.ray_grid import RayGrid
 from pipeline3d.geometry.topology import count_edge_uses, weld
@@ -68,7 +69,7 @@ def sample_walls(model: Model, *, samples: int = SAMPLES) -> Walls | None:
     if (edges.uses != 2).any() or edges.balance.any():
         return None
     corners = surface.vertices.astype(np.float64)[surface.faces]
-    vectors = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    vectors = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     areas = np.linalg.norm(vectors, axis=1)
     if np.einsum("ij,ij->", corners[:, 0], vectors) <= 0:
         return None

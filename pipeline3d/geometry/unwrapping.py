@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline3d.errors import InvalidParameters, UnusableInput
-from pipeline3d.geometry.collapse_checks import face_directions
+from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.joining import require_valid
 from pipeline3d.geometry.mesh import TexturedMesh
 from pipeline3d.geometry.topology import connect, half_edge_keys, weld

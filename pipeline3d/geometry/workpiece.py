@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.mesh import Floats, Model, TexturedMesh
 from pipeline3d.geometry.topology import Ids, weld
 
@@ -130,11 +131,5 @@ def _rebuilt(work: Workpiece, part: TexturedMesh, own: npt.NDArray[np.int64], fa
 
 
 def face_normals(work: Workpiece) -> npt.NDArray[np.float64]:
-    """Each face's normal times twice its area (m,3), an axis at a time: np.cross takes twice as long."""
-    positions = work.positions.astype(np.float64)
-    first = positions[work.faces[:, 0]]
-    one, other = positions[work.faces[:, 1]] - first, positions[work.faces[:, 2]] - first
-    normals = np.empty_like(one)
-    for axis, (left, right) in enumerate(((1, 2), (2, 0), (0, 1))):
-        normals[:, axis] = one[:, left] * other[:, right] - one[:, right] * other[:, left]
-    return normals
+    """Each face's normal times twice its area (m,3)."""
+    return face_directions(work.positions, work.faces)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline3d.geometry.face_directions import cross
 from pipeline3d.geometry.formats.geometry_guard import drawable_parts
 from pipeline3d.geometry.formats.whole_files import write_whole
 from pipeline3d.geometry.mesh import Model
@@ -18,7 +19,7 @@ TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribu
 def write_stl(model: Model, path: Path) -> None:
     """All parts as one list of triangles, in the model's own unit and axes."""
     corners = np.concatenate([part.vertices[part.faces] for part in drawable_parts(model)]).astype(np.float64)
-    crosses = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    crosses = cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(crosses, axis=1, keepdims=True)
     triangles = np.zeros(len(corners), TRIANGLE)
     # a triangle without an area has the normal 0, which readers take for "not given"
