@@ -51,7 +51,7 @@ def faces_rule(severity: Severity, at_most: int, reason: str) -> Rule:
         fact="faces",
         at_most=at_most,
         unit="faces",
-        fixed_by="repaired_mesh",
+        fixed_by="glb_export",
         hint=f"Ask for target_faces={at_most} or take one of the LODs.",
         reason=reason,
     )
@@ -190,7 +190,7 @@ ON_GROUND = Rule(
     fact="ground_gap_m",
     at_most=0.001,
     unit="m",
-    fixed_by="repaired_mesh",
+    fixed_by="glb_export",
     hint="Ask for pivot=bottom.",
     reason="Viewers put the origin on the floor; a gap of more than 1 mm makes the shadow come loose.",
 )
