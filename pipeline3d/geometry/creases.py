@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pipeline3d.geometry.face_directions import face_directions
 from pipeline3d.geometry.joining import take_vertices
 from pipeline3d.geometry.mesh import Model
-from pipeline3d.geometry.topology import weld
+from pipeline3d.geometry.topology import number_rows, weld
 
 Integers = npt.NDArray[np.signedinteger]
 
@@ -46,9 +46,10 @@ def split_at_creases(
     sums = _sum_alike(face_directions(points, faces), places, np.cos(np.radians(crease_deg)))
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     normals = np.divide(sums, lengths, out=np.tile([0.0, 1.0, 0.0], (len(sums), 1)), where=lengths > 0)
-    rows = np.concatenate([corners[:, None], np.round(normals * 1e4)], axis=1).astype(np.int64)
-    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    return corners[first], number.reshape(-1, 3), normals[first].astype(np.float32)
+    rows = np.concatenate([corners[:, None], np.round(normals * 1e4)], axis=1).astype(np.int32)
+    alike = number_rows(rows.view(np.uint32))
+    source, numbers = corners[alike.first], alike.labels.reshape(-1, 3)
+    return source.astype(np.int64), numbers.astype(np.int64), normals[alike.first].astype(np.float32)
 
 
 def _sum_alike(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline3d.errors import UnusableInput
 from pipeline3d.geometry.mesh import Model, TexturedMesh
-from pipeline3d.geometry.topology import Points, mix, weld
+from pipeline3d.geometry.topology import Points, number_rows, weld
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.signedinteger]
@@ -145,19 +145,9 @@ def _merge(part: TexturedMesh) -> TexturedMesh:
         for values in (part.vertices, part.normals, part.uvs, part.colours)
         if values is not None
     ]
-    number = _number_rows(np.concatenate(columns, axis=1))
-    first = np.full(int(number.max()) + 1, -1, np.int64)
-    first[number[::-1]] = np.arange(len(number))[::-1]
-    return take_vertices(part, first, number[part.faces])
-
-
-def _number_rows(rows: Floats) -> Integers:
-    """(n): a number from 0 for each row (n,k), the same for equal rows; -0 equals 0."""
-    bits = (np.ascontiguousarray(rows, np.float32) + np.float32(0)).view(np.uint32)
-    _, first, number = np.unique(mix(*bits.T), return_index=True, return_inverse=True)
-    if not np.array_equal(bits[first[number.reshape(-1)]], bits):  # two rows with one hash
-        _, number = np.unique(bits, axis=0, return_inverse=True)
-    return np.asarray(number.reshape(-1), np.int64)
+    rows = np.concatenate(columns, axis=1) + np.float32(0)  # -0 equals 0
+    alike = number_rows(rows.view(np.uint32))
+    return take_vertices(part, alike.first, alike.labels[part.faces])
 
 
 def _or_zero(found: list[Floats | None], model: Model, width: int) -> Floats:

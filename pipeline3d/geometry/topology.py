@@ -47,9 +47,13 @@ class EdgeUses:
 
 def weld(positions: npt.NDArray[np.float32]) -> Points:
     """Give vertices (n,3) at exactly the same position one number; -0 is 0."""
-    if not len(positions):
+    return number_rows(np.ascontiguousarray(positions + np.float32(0)).view(np.uint32))
+
+
+def number_rows(bits: npt.NDArray[np.uint32]) -> Points:
+    """Give equal rows (n,k) one number, by first appearance."""
+    if not len(bits):
         return Points(np.zeros(0, np.int32), np.zeros(0, np.int32))
-    bits = np.ascontiguousarray(positions + np.float32(0)).view(np.uint32)
     order, starts = _group_by_hash(bits)
     if order is None:
         order = np.lexsort(bits.T)
@@ -60,7 +64,7 @@ def weld(positions: npt.NDArray[np.float32]) -> Points:
 
 def _group_by_hash(bits: npt.NDArray[np.uint32]) -> tuple[Keys | None, npt.NDArray[np.bool_]]:
     """An order in which equal rows are neighbours, and where groups start; no order after a collision."""
-    hashes = mix(bits[:, 0], bits[:, 1], bits[:, 2])
+    hashes = mix(*bits.T)
     order = np.argsort(hashes)
     sorted_hashes, sorted_bits = hashes[order], bits[order]
     starts = np.append(True, sorted_hashes[1:] != sorted_hashes[:-1])
