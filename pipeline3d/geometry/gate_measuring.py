@@ -25,6 +25,7 @@ FACTS_OF_REPAIRS: dict[str, tuple[str, ...]] = {
     "turned_pieces": ("volume_m3",),
     "filled_holes": ("watertight",),
     "separated_points": ("manifold",),
+    "normals": ("parts_without_normals",),
 }
 """Which facts each kind of repair is about."""
 

@@ -8,13 +8,14 @@ is undone. The original is the caller's to keep; a model without faults comes ba
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry import cleaning, holes, separating, slivers, winding
+from pipeline3d.geometry.creases import add_normals
 from pipeline3d.geometry.crossings import count_crossing_faces
 from pipeline3d.geometry.measuring import MeshFacts, measure
 from pipeline3d.geometry.mesh import Model
@@ -91,6 +92,24 @@ def repair(model: Model, *, level: Level = "auto") -> Repaired:
             before = measure(close(work, model))
     assert before is not None
     return _finish(model, work, changes, left, before, level)
+
+
+def with_normals(repaired: Repaired) -> Repaired:
+    """The same with normals on the parts that have none: viewers would shade every face of them flat.
+
+    Vertices are split at creases, so that there are more of them; the surface stays as it is.
+    """
+    bare = sum(part.normals is None and len(part.faces) > 0 for part in repaired.model.parts)
+    if not bare:
+        return repaired
+    change = Change(kind="normals", count=bare, sentence=f"Parts that had no normals got some: {bare:,}.")
+    model = add_normals(repaired.model)
+    return replace(
+        repaired,
+        model=model,
+        changes=(*repaired.changes, change),
+        after=replace(repaired.after, vertices=model.vertex_count),
+    )
 
 
 def _refuse_what_is_no_model(model: Model) -> None:

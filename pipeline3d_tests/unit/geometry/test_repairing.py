@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline3d.errors import BrokenModelOutput
-from pipeline3d.geometry.measuring import MeshFacts
+from pipeline3d.geometry.measuring import MeshFacts, measure
 from pipeline3d.geometry.mesh import Model, TexturedMesh
-from pipeline3d.geometry.repairing import Repaired, repair
+from pipeline3d.geometry.repairing import Repaired, repair, with_normals
 from pipeline3d.geometry.solidity import is_solid
 from pipeline3d_tests.awkward_meshes import (
     AWKWARD,
@@ -296,3 +296,15 @@ def test_random_damage_is_never_made_worse_nor_by_a_second_repair(seed, level):
         assert part.uvs.max() <= 1
     twice = repair(repaired.model, level=level)
     assert faults(twice.after) <= faults(repaired.after)
+
+
+def test_a_model_without_normals_gets_them_and_keeps_its_surface():
+    bare = build("box")
+    assert bare.parts[0].normals is None
+    dressed = with_normals(repair(bare))
+    assert [(change.kind, change.count) for change in dressed.changes] == [("normals", 1)]
+    assert dressed.after == measure(dressed.model)
+    assert dressed.after.watertight
+    assert dressed.after.volume == dressed.before.volume
+    assert np.allclose(np.linalg.norm(dressed.model.parts[0].normals, axis=1), 1)
+    assert with_normals(dressed) is dressed
