@@ -162,7 +162,8 @@ def compare_exports(model: Model, repeat: int) -> dict[str, float]:
     part = model.parts[0]
     picture = Image.open(io.BytesIO(part.texture or b""))
     picture.load()
-    visual = trimesh.visual.TextureVisuals(uv=part.uvs, image=picture)
+    visuals: Any = trimesh.visual
+    visual = visuals.TextureVisuals(uv=part.uvs, image=picture)
     theirs = trimesh.Trimesh(part.vertices, part.faces, visual=visual, process=False)
     bare = trimesh.Trimesh(part.vertices, part.faces, vertex_normals=part.normals, process=False)
     without = Model(parts=(replace(part, texture=None, uvs=None),))
@@ -276,7 +277,7 @@ def linearity(sizes: dict[int, dict[str, Any]]) -> float:
     seconds = {found["faces"]: sum(found["seconds"][stage] for stage in STAGES) for found in sizes.values()}
     faces = sorted(seconds)
     further = [(seconds[b] - seconds[a]) / (b - a) for a, b in pairwise(faces)]
-    return round(further[-1] / further[0], 3)
+    return round(float(further[-1] / further[0]), 3)
 
 
 def print_tables(report: dict[str, Any]) -> None:

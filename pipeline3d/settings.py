@@ -165,6 +165,7 @@ class Settings(BaseSettings):
         "209715200",
         section="HTTP API",
         ge=1024,
+        le=512 * MEBIBYTE,
     )
     login_key_expires_s: int = _variable(
         12 * 3600, "Seconds that the API key of a login works.", "43200", section="HTTP API", ge=60

@@ -21,7 +21,7 @@ class DeliverySettings:
     target_faces: int | None = None
     bake: str = "none"
     texture_px: int | None = None
-    target: str = "web"
+    target: str | None = None
     size_m: float | None = None
     size_axis: SizeAxis = "longest"
     pivot: Pivot = "bottom"

@@ -1,7 +1,7 @@
 """The delivered model in its forms, each made of the same GLB, read back and compared before it goes out."""
 
 import json
-import shutil
+import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from pipeline3d.geometry.formats import obj, ply, stl, threemf, usdz
 from pipeline3d.geometry.gltf_files import write_gltf
 from pipeline3d.geometry.lods import Lod, build_lods
 from pipeline3d.geometry.mesh import Model
+from pipeline3d.geometry.structure_check import check_glb
 from pipeline3d.geometry.texture_limits import limit_textures
-from pipeline3d.values import ArtifactType, JobInput
+from pipeline3d.values import ArtifactType, JobInput, Kind
 from resources.catalogue import shipped_model
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
@@ -56,8 +57,7 @@ def glb_export(
             made_from=run.made_from["glb_export"],
         )
         path = scratch_file(run, "glb_export", "model.glb")
-        path.write_bytes(glb.encode_model(sized, name="model", extras=extras))
-        require_same(path, sized)
+        write_glb(path, glb.encode_model(sized, name="model", extras=extras), sized)
         facts = measuring.measure(sized)
         numbers |= {
             "parts": len(sized.parts),
@@ -117,8 +117,10 @@ def web_glb(
             simplify_error=JOINED_FACES_ERROR,
         )
         path = scratch_file(run, "web_glb", "web.glb")
-        path.write_bytes(data)
-        require_same(path, model, tolerance=replace(comparing.COMPRESSED, faces=None))
+        # joined faces are fewer; what KTX2 holds can be read by graphics cards only
+        colour = None if wanted.web_texture_format == "ktx2" else comparing.COMPRESSED.colour
+        tolerance = replace(comparing.COMPRESSED, faces=None, colour=colour)
+        write_glb(path, data, model, tolerance=tolerance)
         numbers: dict[str, Any] = {
             "codec": wanted.web_codec,
             "share_of_plain": round(len(data) / len(plain), 4),
@@ -182,8 +184,7 @@ def lods(
                 continue  # the model itself
             path = scratch_file(run, "lods", f"lod-{number}.glb")
             extras = {**origin_of(plain), "level_of_detail": row}
-            path.write_bytes(glb.encode_model(level.model, name=f"lod-{number}", extras=extras))
-            require_same(path, level.model)
+            write_glb(path, glb.encode_model(level.model, name=f"lod-{number}", extras=extras), level.model)
             file = LocalFile(path=path, content_type=GLB_CONTENT_TYPE, type=ArtifactType.EXPORT, metadata=row)
             stage_files.publish(run, "lods", file)
         path = scratch_file(run, "lods", "lods.json")
@@ -212,7 +213,7 @@ def further_formats(
             (folder / PARTS).mkdir(parents=True, exist_ok=True)
             path = write_format(model, name, folder, wanted, origin_of(plain))
             content_type = CONTENT_TYPES[path.suffix]
-            numbers = {"format": name, "target": wanted.target, "size": path.stat().st_size}
+            numbers = {"format": name, "target": target_of(name, wanted), "size": path.stat().st_size}
             stage_files.publish(
                 run,
                 "further_formats",
@@ -239,6 +240,9 @@ def describe_level(number: int, level: Lod) -> dict[str, Any]:
     }
 
 
+FOR_PRINTERS = ("stl", "3mf")
+OLDEST_TIME = (1980, 1, 1, 0, 0, 0)
+"""That a ZIP can hold."""
 PARTS = "parts"
 """Where the files of a format lie that has several."""
 CONTENT_TYPES = {
@@ -256,13 +260,13 @@ def write_format(
     if name == "gltf":
         parts = write_gltf(model, folder / PARTS, name="model", extras=extras)
         require_same(parts[0], model)
-        return _zip(folder / PARTS, folder / "model-gltf")
-    posed = pose.place_for(model, wanted.target, size_m=None)
-    target = pose.TARGETS[wanted.target]
+        return _zip(folder / PARTS, folder / "model-gltf.zip")
+    target = pose.TARGETS[target_of(name, wanted)]
+    posed = pose.place(model, size_m=None, pivot=wanted.pivot, up_axis=target.up_axis, unit=target.unit)
     if name == "obj":
         parts = obj.write_obj(posed, folder / PARTS, name="model")
         require_same(parts[0], posed)
-        return _zip(folder / PARTS, folder / "model-obj")
+        return _zip(folder / PARTS, folder / "model-obj.zip")
     path = folder / f"model.{name}"
     if name == "3mf":
         threemf.write_3mf(posed, path, unit=target.unit, up_axis=target.up_axis)
@@ -273,8 +277,29 @@ def write_format(
     return path
 
 
-def _zip(folder: Path, base: Path) -> Path:
-    return Path(shutil.make_archive(str(base), "zip", folder))
+def target_of(name: str, wanted: DeliverySettings) -> str:
+    """Where a format goes if the request does not say: what only printers read goes to a slicer."""
+    return wanted.target or ("slicer" if name in FOR_PRINTERS else "web")
+
+
+def _zip(folder: Path, path: Path) -> Path:
+    """The same bytes for the same files, whenever they were written."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in sorted(folder.iterdir()):
+            entry = zipfile.ZipInfo(file.name, OLDEST_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, file.read_bytes())
+    return path
+
+
+def write_glb(path: Path, data: bytes, source: Model, **known: Any) -> None:
+    """Write a GLB that is valid and holds the model. Raises BrokenModelOutput."""
+    wrong = [complaint for complaint in check_glb(data) if complaint.severity == "error"]
+    if wrong:
+        raise BrokenModelOutput(f"{path.name} is not valid glTF: {wrong[0]}", code="broken_glb")
+    path.write_bytes(data)
+    require_same(path, source, **known)
 
 
 def require_same(path: Path, source: Model, **known: Any) -> None:
@@ -289,6 +314,11 @@ def require_same(path: Path, source: Model, **known: Any) -> None:
 
 SOURCES = ("source_image", "prompt", "source_scene", "source_model")
 """The stages that bring what a request starts from: a file has the hash of what the caller gave."""
+MADE_BY = ("engine", "engine_version", "tier", "seed", "note", "source_request", "source_sha256")
+"""Of an origin, what the engine says of its work; all else is said by the request that delivers."""
+PRIVATE = ("input_path", "image_path", "image_urls")
+"""Parameters that name somebody's files: they are not for everyone who gets the model."""
+LICENCE_OF_UPLOAD = "that of the uploaded model"
 
 
 def provenance(
@@ -296,14 +326,17 @@ def provenance(
 ) -> dict[str, Any]:
     """What a delivered file says of its origin. Equal requests differ in the id only."""
     model = shipped_model(job.model_id)
+    licence = str(model.licence.get("name", ""))
+    if job.kind is Kind.EXPORT_MODEL:
+        licence = str(origin.get("licence", LICENCE_OF_UPLOAD))
     return {
+        **{name: origin[name] for name in MADE_BY if name in origin},
         "generator": "Pipeline3D",
         "request": str(job.job_id),
         "model": job.model_id,
         "model_version": model.version,
-        "parameters": job.params,
-        "licence": model.licence.get("name", ""),
+        "parameters": {name: value for name, value in job.params.items() if name not in PRIVATE},
+        "licence": licence,
         "source": source,
         "made_from": made_from,
-        **origin,
     }

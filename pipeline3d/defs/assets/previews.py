@@ -72,17 +72,20 @@ def turntable(
     with request_run.stage(context) as run:
         wanted = delivery_of(run.job)
         model = glb.decode_model(glb_export.read_bytes())
+        background = Background(upper=wanted.background_rgb)
         frames = list(
             turntables.render_turntable(
                 model,
                 frames=TURNTABLE_FRAMES,
                 size_px=TURNTABLE_PX,
-                background=Background(upper=wanted.background_rgb),
+                background=background,
                 **view_of(wanted),
             )
         )
         sheet = scratch_file(run, "turntable", "contact-sheet.png")
-        sheet.write_bytes(framing.encode_png(posters.contact_sheet(model, **view_of(wanted))))
+        sheet.write_bytes(
+            framing.encode_png(posters.contact_sheet(model, background=background, **view_of(wanted)))
+        )
         movie = scratch_file(run, "turntable", "turntable.mp4")
         clips.write_mp4(frames, movie, fps=FRAMES_PER_S)
         for file, content_type in ((sheet, "image/png"), (movie, "video/mp4")):
@@ -105,8 +108,9 @@ def turntable(
 
 
 def view_of(wanted: DeliverySettings) -> dict[str, Any]:
-    """Where the camera stands and which light there is."""
+    """Where the camera stands, which light there is, and what draws."""
     return {
         "camera": Camera(azimuth_deg=wanted.camera_azimuth, elevation_deg=wanted.camera_elevation),
         "light": wanted.light,
+        "renderer": "auto",  # OpenGL where it is installed and works
     }

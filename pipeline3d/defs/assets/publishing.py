@@ -17,6 +17,7 @@ from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry import gate, glb, measuring, repairing, thickness
 from pipeline3d.geometry.bundle_checks import check_bundle
 from pipeline3d.geometry.bundling import BundleFile, BundleText, build_bundle
+from pipeline3d.geometry.crossings import count_crossing_faces
 from pipeline3d.geometry.gate_facts import DeliveryFacts
 from pipeline3d.geometry.gate_measuring import describe_delivery, repair_sentences
 from pipeline3d.geometry.gate_profiles import PROFILES
@@ -96,7 +97,9 @@ def inspect_delivery(
         },
         glb_complaints=check_glb(delivered),
         usdz_complaints=usdz.get("complaints"),
-        lods=len((stage_files.facts(run, "lods") or {}).get("levels", [])),
+        lods=count_levels(stage_files.facts(run, "lods") or {}),
+        # a second and a half for 100,000 faces: only where it matters
+        self_intersections=count_crossing_faces(model) if delivery_of(run.job).profile == "print" else None,
     )
     changes = (stage_files.facts(run, "repaired_mesh") or {}).get("changes", [])
     facts_of_draft, facts_of_repaired = (
@@ -110,6 +113,11 @@ def inspect_delivery(
     )
     exports = gate.fixes_between(facts_of_repaired, facts, step="glb_export", done=DONE_BY_EXPORT)
     return facts, (*repairs, *exports)
+
+
+def count_levels(facts: dict[str, Any]) -> int:
+    """The levels of detail that are simpler than the model itself, as far as they were asked for."""
+    return sum(level["reached"] and level["level"] > 0 for level in facts.get("levels", []))
 
 
 DONE_BY_EXPORT = {

@@ -14,6 +14,8 @@ from resources.request_run import RequestRun
 from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile, StageFiles
 
+KEPT = ("engine", "engine_version", "tier", "seed", "note", "licence")
+"""What an earlier request's file says that is true of the export too."""
 SELF_DESCRIBING = ("glb", "gltf", "3mf")
 """Formats that say themselves what a unit is and which axis points up."""
 
@@ -46,7 +48,8 @@ def _fetch_earlier(run: RunGuard, stage_files: StageFiles) -> tuple[Model, dict[
     earlier = UUID(str(run.job.params["source_job_id"]))
     data = stage_files.fetch(run, "glb_export", of_job=earlier).read_bytes()
     origin = glb.read_document(data)["asset"].get("extras", {})
-    return glb.decode_model(data), {**origin, "source_request": str(earlier)}
+    kept = {name: origin[name] for name in KEPT if name in origin}
+    return glb.decode_model(data), {**kept, "source_request": str(earlier)}
 
 
 def _import_upload(run: RunGuard, object_store: ObjectStore) -> tuple[Model, dict[str, Any]]:

@@ -13,6 +13,7 @@ from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry.formats.usd_messages import pack_message, unpack_message
 
 CHILD_SECONDS, CHILD_BYTES = 60, 4 << 30
+PASSED_ON = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 MODULE = "pipeline3d.geometry.formats.usd_child"
 MOST_THREADS = 4
 LAST_WORDS = 400
@@ -29,7 +30,8 @@ class UsdChild:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={
-                **os.environ,
+                # nothing else: secrets of the worker are no business of a reader of files
+                **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 # one thread stack each counts against the memory limit on machines with many cores
                 "PXR_WORK_THREAD_LIMIT": str(MOST_THREADS),

@@ -102,6 +102,9 @@ def test_an_uploaded_model_is_repaired_sized_and_written_in_other_formats(workbe
     files = {item.name: item for item in workbench.all_artifacts(job_id)}
     assert files["model.stl"].content_type == "model/stl"
     assert max(files["model.glb"].metadata["extents_m"]) == pytest.approx(0.2)
+    extras = glb.read_document(workbench.content(job_id, "glb_export"))["asset"]["extras"]
+    assert extras["licence"] == "that of the uploaded model"
+    assert "input_path" not in extras["parameters"]  # nobody's file name goes out
     kinds = {change["kind"] for change in files["repaired.glb"].metadata["changes"]}
     assert kinds & {"turned_pieces", "turned_faces"}
     stl = workbench.store.read_bytes(files["model.stl"].storage_path)
@@ -118,7 +121,9 @@ def test_the_model_of_an_earlier_request_is_exported_without_making_it_again(wor
     assert workbench.run(job_id).success, workbench.row(job_id).error_message
     extras = glb.read_document(workbench.content(job_id, "glb_export"))["asset"]["extras"]
     assert extras["source_request"] == str(earlier)
-    assert extras["engine"] == "procedural"
+    assert (extras["engine"], extras["request"], extras["model"]) == ("procedural", str(job_id), "export-v1")
+    assert extras["parameters"]["size_m"] == 2.0  # the export's own, not the earlier request's
+    assert (extras["licence"], list(extras["source"])) == ("Apache-2.0", ["source_model/source.glb"])
 
 
 @pytest.mark.parametrize(
