@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline3d.errors import UnusableInput
 from pipeline3d.geometry.closest import Surface
 from pipeline3d.geometry.collapse_checks import sum_directions
 from pipeline3d.geometry.colour_space import to_linear
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
 from pipeline3d.geometry.tangents import from_tangent_space, vertex_tangents
+from pipeline3d.geometry.texturing import Pixels, Role, read_pixels, shrink
 from pipeline3d.geometry.topology import weld
 
 Points = npt.NDArray[np.float64]
@@ -22,7 +24,8 @@ Linear = npt.NDArray[np.float32]
 
 SIDE_LENGTH = 0.02
 """Of the diagonal: surfaces that face each other back to back count as twice that further apart."""
-MOST_PIXELS = 16_384**2
+LONGEST_PX = 4096
+"""Of a picture's sides: no texture that is baked has longer ones."""
 PLACES_AT_ONCE = 200_000
 CANDIDATES = 3
 """Nearest faces looked at for each place; one beside the closest one shows nearly the same."""
@@ -112,8 +115,8 @@ class _Part:
         if self._emissive is not None:
             shown.emitted[rows] *= self._look_up(self._emissive, uvs)[:, :3]
 
-    def _look_up(self, pixels: Linear, uvs: Linear) -> Linear:
-        return look_up(pixels, uvs, self.mesh.material.wrap)
+    def _look_up(self, picture: _Picture, uvs: Linear) -> Linear:
+        return look_up(picture.pixels, uvs, self.mesh.material.wrap, read=picture.values)
 
     def _normals(self, corners: Indices, weights: Points) -> Linear:
         """Interpolated, and turned by the part's own normal map where it has one."""
@@ -141,27 +144,26 @@ class _Part:
         return found.astype(np.float32)
 
     @cached_property
-    def _base(self) -> Linear | None:
+    def _base(self) -> _Picture | None:
         if self.mesh.texture is None:
             return None
-        return _decode(self.mesh.texture, is_colour=True)
+        return _decode(Texture(data=self.mesh.texture, mime_type=self.mesh.texture_mime_type), "colour")
 
     @cached_property
-    def _rough_metal(self) -> Linear | None:
-        return _decode_map(self.mesh.material.metallic_roughness)
+    def _rough_metal(self) -> _Picture | None:
+        return _decode(self.mesh.material.metallic_roughness, "data")
 
     @cached_property
-    def _occlusion(self) -> Linear | None:
-        return _decode_map(self.mesh.material.occlusion)
+    def _occlusion(self) -> _Picture | None:
+        return _decode(self.mesh.material.occlusion, "data")
 
     @cached_property
-    def _normal_map(self) -> Linear | None:
-        return _decode_map(self.mesh.material.normal)
+    def _normal_map(self) -> _Picture | None:
+        return _decode(self.mesh.material.normal, "normal")
 
     @cached_property
-    def _emissive(self) -> Linear | None:
-        picture = self.mesh.material.emissive
-        return None if picture is None else _decode(picture.data, is_colour=True)
+    def _emissive(self) -> _Picture | None:
+        return _decode(self.mesh.material.emissive, "colour")
 
 
 def normals_of(mesh: TexturedMesh) -> Linear:
@@ -186,8 +188,17 @@ def blend(values: npt.NDArray[np.floating], corners: Indices, weights: Points) -
     return np.asarray(found, np.float32)
 
 
-def look_up(pixels: Linear, uvs: Linear, wrap: str) -> Linear:
-    """Pixels (h,w,c) at uvs (k,2), bilinear, with the material's way of going on beyond the edge."""
+def _as_stored(values: npt.NDArray[Any]) -> Linear:
+    return np.asarray(values, np.float32)
+
+
+def look_up(
+    pixels: npt.NDArray[Any], uvs: Linear, wrap: str, *, read: Callable[[Any], Linear] = _as_stored
+) -> Linear:
+    """Pixels (h,w,c) at uvs (k,2), bilinear, with the material's way of going on beyond the edge.
+
+    `read` makes values (k,c) of stored pixels (k,c).
+    """
     height, width = pixels.shape[:2]
     places = uvs.astype(np.float64)
     if wrap == "mirror":
@@ -202,36 +213,35 @@ def look_up(pixels: Linear, uvs: Linear, wrap: str) -> Linear:
         if wrap == "repeat":
             column, row = np.mod(column, width), np.mod(row, height)
         columns = np.clip(column, 0, width - 1).astype(np.int64)
-        return pixels[np.clip(row, 0, height - 1).astype(np.int64), columns]
+        return read(pixels[np.clip(row, 0, height - 1).astype(np.int64), columns])
 
     upper = texel(left, top) * (1 - across) + texel(left + 1, top) * across
     lower = texel(left, top + 1) * (1 - across) + texel(left + 1, top + 1) * across
     return np.asarray(upper * (1 - down) + lower * down, np.float32)
 
 
-def _decode_map(picture: Texture | None) -> Linear | None:
-    return None if picture is None else _decode(picture.data, is_colour=False)
+LEVELS = np.arange(256, dtype=np.float32) / 255
+LIGHT = to_linear(LEVELS)
 
 
-def _decode(data: bytes, *, is_colour: bool) -> Linear:
-    """(h,w,4) RGBA 0 to 1; colours become linear light."""
-    import io
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Picture:
+    """Pixels (h,w,3 or 4) as they are stored, a quarter of what they mean in memory."""
 
-    from PIL import Image
+    pixels: Pixels
+    is_colour: bool
 
-    try:
-        with Image.open(io.BytesIO(data)) as picture:
-            if picture.width * picture.height > MOST_PIXELS:
-                raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
-            pixels = np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as failure:
-        raise UnusableInput(
-            f"a texture cannot be read: {failure}",
-            code="broken_texture",
-            hint="Send JPEG, PNG or WebP of at most 16384 pixels a side.",
-        ) from failure
-    steps = np.arange(256, dtype=np.float32) / 255
-    found = steps[pixels]
-    if is_colour:
-        found[..., :3] = to_linear(steps)[pixels[..., :3]]
-    return np.asarray(found, np.float32)
+    def values(self, texels: Pixels) -> Linear:
+        """RGBA (k,4) 0 to 1 of some of them; colours become linear light."""
+        found = np.ones((len(texels), 4), np.float32)
+        found[:, : texels.shape[1]] = LEVELS[texels]
+        if self.is_colour:
+            found[:, :3] = LIGHT[texels[:, :3]]
+        return found
+
+
+def _decode(texture: Texture | None, role: Role) -> _Picture | None:
+    """Raises UnusableInput as `read_pixels` does."""
+    if texture is None:
+        return None
+    return _Picture(pixels=shrink(read_pixels(texture), LONGEST_PX, role), is_colour=role == "colour")

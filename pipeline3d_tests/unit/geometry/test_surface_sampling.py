@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pipeline3d.errors import UnusableInput
+from pipeline3d.geometry import surface_sampling
 from pipeline3d.geometry.mesh import Material, Model, Texture, TexturedMesh
 from pipeline3d.geometry.surface_sampling import Sampler, Shown, look_up
 
@@ -84,7 +85,20 @@ def test_beyond_the_edge_the_picture_goes_on_as_the_material_says(wrap: str, wan
     assert found[:, 0] == pytest.approx(wanted)
 
 
-def test_a_picture_that_cannot_be_read_is_refused() -> None:
+def test_a_picture_larger_than_any_that_is_baked_is_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(surface_sampling, "LONGEST_PX", 1)
+    part = replace(WALL, texture=picture([(0, 0, 0), (255, 255, 255)], [(255, 255, 255), (0, 0, 0)]))
+    assert shown(part, 0.1, 0.1).base[0] == pytest.approx([0.5, 0.5, 0.5, 1], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"no picture", "unsupported_texture"),
+        (picture(*[[(x, y, 3) for x in range(64)] for y in range(64)])[:60], "broken_texture"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_refused(data: bytes, code: str) -> None:
     with pytest.raises(UnusableInput) as refusal:
-        shown(replace(WALL, texture=b"no picture"))
-    assert refusal.value.code == "broken_texture"
+        shown(replace(WALL, texture=data))
+    assert refusal.value.code == code
