@@ -104,9 +104,27 @@ def test_shares_that_do_not_fall_are_refused(shares: tuple[float, ...]) -> None:
         build_lods(Model(parts=(GLOBE,)), shares=shares)
 
 
-@pytest.mark.parametrize("data", [b"", b"no picture", picture(512)[:60]])
-def test_a_texture_that_cannot_be_read_is_refused(data: bytes) -> None:
+def test_colours_are_averaged_as_light() -> None:
+    stripes = np.zeros((256, 256, 3), np.uint8)
+    stripes[:, ::2] = 255
+    content = io.BytesIO()
+    Image.fromarray(stripes).save(content, "PNG")
+    part = replace(GLOBE, texture=content.getvalue(), texture_mime_type="image/png")
+    small = shrink_pictures(Model(parts=(part,)), 1).parts[0]
+    assert small.texture is not None
+    assert Image.open(io.BytesIO(small.texture)).getpixel((5, 5)) == (188, 188, 188)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "unsupported_texture"),
+        (b"no picture", "unsupported_texture"),
+        (picture(512)[:60], "broken_texture"),
+    ],
+)
+def test_a_texture_that_cannot_be_read_is_refused(data: bytes, code: str) -> None:
     broken: TexturedMesh = replace(GLOBE, texture=data)
     with pytest.raises(UnusableInput) as refusal:
         shrink_pictures(Model(parts=(broken,)), 1)
-    assert refusal.value.code == "broken_texture"
+    assert refusal.value.code == code
