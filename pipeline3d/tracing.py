@@ -42,7 +42,7 @@ def explain(job: Job) -> Iterator[str]:
         took = "" if seconds is None else f"  {seconds:.2f} s"
         yield f"{_name(item)}  {item['size']:,} bytes  {_short(item['sha256'])}{took}"
         for source, sha256 in (item["metadata"].get(MADE_FROM) or {}).items():
-            now = hashes.get(source, sha256)
+            now = hashes.get(source) or sha256  # of an upload only its reader knows the hash
             changed = "" if now == sha256 else f"  (made anew since: {_short(now)})"
             yield f"    of {source}  {_short(sha256)}{changed}"
     error = job.get("error")

@@ -41,6 +41,11 @@ class Original:
         return count_bad_edges(self.faces, len(self.points))
 
     @cached_property
+    def extents(self) -> npt.NDArray[np.float64]:
+        """(3): of the points that faces use."""
+        return measure_extents(self.points, self.faces)
+
+    @cached_property
     def _normals_agree(self) -> bool:
         """Told from a sample; a stranger's normals may be zero, inverted or of another surface."""
         if self.normals is None:
@@ -86,7 +91,7 @@ def find_damage(
         return f"{open_edges} open edges, before {original.bad_edges[0]}"
     if forked_edges > 0 and forked_edges > original.bad_edges[1]:
         return f"{forked_edges} edges of more than two faces, before {original.bad_edges[1]}"
-    before = measure_extents(original.points, original.faces)
+    before = original.extents
     lost = float((before - measure_extents(points, faces)).max() / max(before.max(), 1e-30))
     if lost > MOST_LOST:
         return f"{lost:.0%} of the size is lost"
@@ -129,8 +134,8 @@ def find_fork_rings(original: Original, edges: EdgeUses) -> npt.NDArray[np.bool_
 def measure_extents(points: Floats, faces: Integers) -> npt.NDArray[np.float64]:
     """(3): of the points that faces use."""
     used = np.zeros(len(points), bool)
-    used[faces] = True
-    columns = np.ascontiguousarray(points[used].T, np.float64)
+    used[faces.reshape(-1)] = True
+    columns = (points if used.all() else points[used]).T.astype(np.float64, order="C")
     return np.asarray(columns.max(axis=1) - columns.min(axis=1), np.float64)
 
 

@@ -102,8 +102,12 @@ def order_for_drawing(faces: Integers, vertex_count: int) -> tuple[Integers, Int
         return np.zeros(0, np.int64), faces
     if faces.min() < 0 or faces.max() >= vertex_count:
         raise ValueError(f"faces point outside of {vertex_count} vertices")
-    used, compacted = np.unique(faces, return_inverse=True)
-    indices = np.ascontiguousarray(compacted.reshape(-1), np.uint32)
+    is_used = np.zeros(vertex_count, bool)
+    is_used[faces.reshape(-1)] = True
+    used = np.flatnonzero(is_used)
+    numbers = np.zeros(vertex_count, np.uint32)
+    numbers[used] = np.arange(len(used), dtype=np.uint32)
+    indices = numbers[faces.reshape(-1)]
     meshoptimizer: Any = importlib.import_module("meshoptimizer")  # has no types
     cached = np.empty_like(indices)
     meshoptimizer.optimize_vertex_cache(
@@ -113,8 +117,8 @@ def order_for_drawing(faces: Integers, vertex_count: int) -> tuple[Integers, Int
     count = meshoptimizer.optimize_vertex_fetch_remap(
         destination=remap, indices=cached, index_count=cached.size, vertex_count=len(used)
     )
-    if count != len(used) or not np.array_equal(np.sort(remap), np.arange(count, dtype=np.uint32)):
-        return used.astype(np.int64), compacted.reshape(-1, 3).astype(np.int64)
+    if count != len(used) or not (np.bincount(remap, minlength=count) == 1).all():
+        return used, indices.reshape(-1, 3).astype(np.int64)
     source = np.empty(len(used), np.int64)
     source[remap] = used
     return source, remap[cached].reshape(-1, 3).astype(np.int64)

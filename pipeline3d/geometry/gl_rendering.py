@@ -8,6 +8,7 @@ both ways have the same shadow, background and colours.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import subprocess
 import sys
 from typing import Any
@@ -36,6 +37,8 @@ WORKS = "gl rendering works"
 @functools.cache
 def why_unavailable() -> str | None:
     """None where rendering works here; else the reason, in one line."""
+    if importlib.util.find_spec("moderngl") is None:
+        return "moderngl is not installed."
     try:
         tried = subprocess.run(
             [sys.executable, "-m", "pipeline3d.geometry.gl_rendering"],

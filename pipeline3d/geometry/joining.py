@@ -45,16 +45,17 @@ def join(model: Model) -> Joined:
     if not model.face_count:
         raise UnusableInput("the model has no faces", code="no_faces", hint="Send a model with a surface.")
     surface = model.surface()
-    vertices = surface.vertices.astype(np.float64)
-    used = np.zeros(len(vertices), bool)
-    used[surface.faces] = True  # a loose vertex far away must not cost the surface its precision
-    columns = np.ascontiguousarray(vertices[used].T)  # reducing rows of three is slow
-    low, high = columns.min(axis=1), columns.max(axis=1)
+    used = np.zeros(len(surface.vertices), bool)
+    used[surface.faces.reshape(-1)] = True  # a loose vertex far away must not cost the surface its precision
+    columns = surface.vertices.T.astype(np.float64, order="C")  # work on rows of three is slow
+    held = columns if used.all() else columns[:, used]
+    low, high = held.min(axis=1), held.max(axis=1)
     centre, scale = (low + high) / 2, float((high - low).max())
     if not scale > 0:
         scale = 1.0
+    columns[:, ~used] = centre[:, None]
     return Joined(
-        vertices=(np.where(used[:, None], vertices - centre, 0) / scale).astype(np.float32),
+        vertices=np.ascontiguousarray(((columns - centre[:, None]) / scale).astype(np.float32).T),
         faces=surface.faces.astype(np.int64),
         places=weld(surface.vertices),
         part=np.repeat(np.arange(len(model.parts)), [len(part.vertices) for part in model.parts]),

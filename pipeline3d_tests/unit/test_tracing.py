@@ -67,3 +67,9 @@ def test_two_requests_made_the_same_where_their_repaired_meshes_are_equal():
 def test_a_failure_is_told_with_its_stage():
     error = {"code": "empty_mesh", "stage": "mesh", "message": "Nothing is there."}
     assert "ended with empty_mesh in mesh: Nothing is there." in "\n".join(explain({**JOB, "error": error}))
+
+
+def test_an_upload_whose_hash_only_its_reader_knows_has_not_changed():
+    job = deepcopy(JOB)
+    job["artifacts"][1]["metadata"] = {"made_from": {"upload/input": "9" * 64}}
+    assert "    of upload/input  sha256 999999999999…" in list(explain(job))

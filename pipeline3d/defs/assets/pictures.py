@@ -1,5 +1,6 @@
 """From a photo to its object, cut out and framed."""
 
+import hashlib
 from pathlib import Path
 
 import dagster as dg
@@ -81,7 +82,9 @@ def preprocessed_image(
 def _read_photo(run: RunGuard, object_store: ObjectStore, stage_files: StageFiles) -> bytes:
     if run.job.kind is Kind.PRODUCT_TO_3D:
         return stage_files.fetch(run, "product_photos").read_bytes()
-    return object_store.read_input(input_key(run.job))
+    data = object_store.read_input(input_key(run.job))
+    run.note_source("upload/input", hashlib.sha256(data).hexdigest())
+    return data
 
 
 def input_key(job: JobInput) -> str:

@@ -1,6 +1,6 @@
 """The mesh made sound: repaired as far as that leaves its shape alone, with what was done in numbers."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -10,7 +10,6 @@ from pipeline3d.defs.assets.meshes import mesh
 from pipeline3d.defs.assets.sources import source_model
 from pipeline3d.defs.delivering import delivery_of
 from pipeline3d.geometry import glb, measuring, repairing
-from pipeline3d.geometry.creases import add_normals
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.values import JobInput, Kind
 from resources.request_run import RequestRun
@@ -53,8 +52,7 @@ def mend(model: Model, level: str) -> repairing.Repaired:
     if level == "off":
         facts = measuring.measure(model)
         return repairing.Repaired(model=model, changes=(), before=facts, after=facts, unrepaired=())
-    repaired = repairing.repair(model, level="solid" if level == "solid" else "auto")
-    return replace(repaired, model=add_normals(repaired.model))
+    return repairing.repair(model, level="solid" if level == "solid" else "auto")
 
 
 def describe(repaired: repairing.Repaired) -> dict[str, Any]:

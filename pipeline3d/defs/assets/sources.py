@@ -57,7 +57,7 @@ def _import_upload(run: RunGuard, object_store: ObjectStore) -> tuple[Model, dic
     path = run.scratch / "source_model" / Path(key).name
     path.parent.mkdir(exist_ok=True)
     sha256 = object_store.fetch_input(key, path)
-    run.note_source(f"upload/{path.name}", sha256)
+    run.note_source("upload/input", sha256)
     read = import_child.read_in_child(path)
     model = read.model
     if read.format not in SELF_DESCRIBING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline3d.defs.engines.stage import MadeMesh, Stage
 from pipeline3d.geometry.mesh import TexturedMesh
@@ -11,17 +12,18 @@ from pipeline3d.geometry.mesh import TexturedMesh
 def sculpt_prompt(stage: Stage) -> Sequence[MadeMesh]:
     """As many as asked for, each by a seed of its own."""
     count = int(stage.params.get("num_candidates", 1))
+    text = stage.read_prompt()
     made = []
     for number in range(count):
         stage.report(number / count, f"candidate {number + 1} of {count}" if count > 1 else "mesh")
-        made.append(_sculpt(stage, stage.params["seed"] + number))
+        made.append(_sculpt(text, stage.params["quality"], stage.params["seed"] + number))
     return made
 
 
-def _sculpt(stage: Stage, seed: int) -> MadeMesh:
+def _sculpt(text: str, quality: Any, seed: int) -> MadeMesh:
     from pipeline3d.generation import procedural
 
-    shape = procedural.sculpt(stage.job.prompt or "", quality=stage.params["quality"], seed=seed)
+    shape = procedural.sculpt(text, quality=quality, seed=seed)
     understood = ", ".join(shape.matched) or "nothing"
     return MadeMesh(
         mesh=TexturedMesh(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,10 @@ class Stage:
     def fetch(self, asset: str, name: str | None = None) -> Path:
         """The file of an earlier stage; of several the one of that name, or the newest."""
         return self.files.fetch(self.run, asset, name=name)
+
+    def read_prompt(self) -> str:
+        """The text of the request, as the stage before kept it."""
+        return str(json.loads(self.fetch("prompt").read_bytes())["prompt"])
 
     def publish(self, file: LocalFile) -> None:
         """Keep a further file of this stage."""

@@ -17,7 +17,7 @@ from pipeline3d.generation.serving import (
     run_request,
 )
 from pipeline3d.geometry.importing import import_model
-from pipeline3d.values import ArtifactType
+from pipeline3d.values import ArtifactType, Kind
 from resources.catalogue import shipped_model
 from resources.stage_files import LocalFile
 
@@ -64,7 +64,7 @@ def _request(stage: Stage, out: Path) -> WrapperRequest:
     return WrapperRequest(
         id=f"{stage.job.job_id}:{stage.job.attempt}",
         images=images,
-        prompt=stage.job.prompt,
+        prompt=stage.read_prompt() if stage.job.kind is Kind.TEXT_TO_3D else stage.job.prompt,
         params={name: value for name, value in stage.params.items() if name not in LEFT_OUT},
         seed=stage.params.get("seed"),
         output_dir=out,

@@ -78,7 +78,9 @@ def require_whole_bundle(path):
 def require_known_origin(files, job_id, delivered: bytes):
     """Every file knows the hashes of what it was made from, and the delivered one the request's source."""
     for name, item in files.items():
-        for source, sha256 in item.metadata.get("made_from", {}).items():
+        sources = item.metadata.get("made_from", {})
+        assert sources or name == "prompt/prompt.json"
+        for source, sha256 in sources.items():
             assert files[source].sha256 == sha256, (name, source)
     made_from = files["glb_export/model.glb"].metadata["made_from"]
     assert list(made_from) == ["repaired_mesh/repaired.glb"]

@@ -77,6 +77,12 @@ def test_both_ways_of_drawing_look_the_same_or_there_is_one_and_a_reason(name):
         assert reason in caught.value.message
 
 
+def test_without_the_library_no_process_is_started_to_find_that_out(monkeypatch):
+    monkeypatch.setitem(sys.modules, "moderngl", None)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+    assert gl_rendering.why_unavailable.__wrapped__() == "moderngl is not installed."
+
+
 def test_a_turntable_is_drawn_by_whatever_there_is():
     frames = list(render_turntable(MODELS["plain"], frames=3, size_px=48, renderer="auto"))
     alone = render(MODELS["plain"], size_px=48, camera=Camera(azimuth_deg=0))
