@@ -40,6 +40,10 @@ class Original:
         """Edges of one face, and of more than two."""
         return count_bad_edges(self.faces, len(self.points))
 
+    def prepare(self) -> None:
+        """Work out what every check asks for."""
+        _ = (self.extents, self._normals_agree)
+
     @cached_property
     def extents(self) -> npt.NDArray[np.float64]:
         """(3): of the points that faces use."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline3d.errors import UnusableInput
+from pipeline3d.geometry.collapse_checks import Original
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.topology import Points, number_rows, weld
 
@@ -22,20 +24,40 @@ NORMAL_WEIGHT = 0.05
 """Only where there is neither: normals of a smooth surface say again what its shape says."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Joined:
     """Vertices (n,3) of all parts after each other, moved and scaled into a box of 1; faces (m,3).
 
-    Vertices at the same place are one of `places`. part (n): the number of the part.
-    A coordinate in the model's unit is `centre + scale * vertices`.
+    part (n): the number of the part. A coordinate in the model's unit is `centre + scale * vertices`.
+    placed (n,3): the vertices as they came; normals (n,3) only where all parts have some.
     """
 
     vertices: Floats
     faces: Integers
-    places: Points
     part: Integers
     centre: npt.NDArray[np.float64]
     scale: float
+    placed: Floats
+    normals: Floats | None
+
+    @cached_property
+    def places(self) -> Points:
+        """Vertices at the same place as one."""
+        return weld(self.placed)
+
+    @cached_property
+    def original(self) -> Original:
+        """The surface over its places, to which what is made of it is compared."""
+        labels, first = self.places.labels, self.places.first
+        return Original(
+            points=self.vertices[first],
+            faces=labels[self.faces],
+            normals=None if self.normals is None else self.normals[first],
+        )
+
+    def prepare_checks(self) -> None:
+        """Work out what every check asks for, so that it can be done beside the collapse."""
+        self.original.prepare()
 
 
 def join(model: Model) -> Joined:
@@ -54,10 +76,12 @@ def join(model: Model) -> Joined:
     if not scale > 0:
         scale = 1.0
     columns[:, ~used] = centre[:, None]
+    normals = [part.normals for part in model.parts if part.normals is not None]
     return Joined(
         vertices=np.ascontiguousarray(((columns - centre[:, None]) / scale).astype(np.float32).T),
         faces=surface.faces.astype(np.int64),
-        places=weld(surface.vertices),
+        placed=surface.vertices,
+        normals=np.concatenate(normals) if len(normals) == len(model.parts) else None,
         part=np.repeat(np.arange(len(model.parts)), [len(part.vertices) for part in model.parts]),
         centre=centre,
         scale=scale,

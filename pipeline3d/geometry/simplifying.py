@@ -15,6 +15,7 @@ goes to the next way. Each way knows less of the surface than the one before:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
@@ -82,10 +83,12 @@ class Simplified:
     rejected: tuple[str, ...] = ()
 
 
-def simplify(model: Model, *, target_faces: int, max_error: float | None = None) -> Simplified:
+def simplify(
+    model: Model, *, target_faces: int, max_error: float | None = None, joined: Joined | None = None
+) -> Simplified:
     """About `target_faces` faces, or as few as can be had without moving more than `max_error` metres.
 
-    Raises `InvalidParameters` for a target below 4 or an error that is not above 0, `UnusableInput` for a
+    joined: what `join` made of this model, where it is simplified more than once. Raises `InvalidParameters` for a target below 4 or an error that is not above 0, `UnusableInput` for a
     model whose arrays are broken. A model that cannot be made smaller comes back as it is, with `reached`
     False.
     """
@@ -93,7 +96,7 @@ def simplify(model: Model, *, target_faces: int, max_error: float | None = None)
         raise InvalidParameters(f"target_faces is {target_faces}; at least {FEWEST_FACES} are allowed")
     if max_error is not None and not (np.isfinite(max_error) and max_error > 0):
         raise InvalidParameters(f"max_error is {max_error}; a length in metres above 0 is allowed")
-    joined = join(model)
+    joined = joined or join(model)
     if model.face_count <= target_faces:
         return Simplified(model=model, error_m=0.0, measured=True, library=UNCHANGED, reached=True)
     if max_error is None:
@@ -172,21 +175,21 @@ def _simplify_within(model: Model, joined: Joined, target_faces: int, max_error:
 def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float) -> Simplified | str:
     """By meshoptimizer; the vertices that stay are the model's own."""
     attributes, weights = attributes_of(model)
-    labels, first = joined.places.labels, joined.places.first
-    original = Original(
-        points=joined.vertices[first], faces=labels[joined.faces], normals=_normals_at(model, first)
-    )
     locked: npt.NDArray[np.bool_] | None = None
     for _ in range(MOST_REPAIRS):
-        faces, error = collapse_edges(
-            joined.vertices,
-            joined.faces,
-            attributes,
-            weights,
-            target_faces=target_faces,
-            max_error=max_error,
-            locked=locked,
-        )
+        with ThreadPoolExecutor(1) as beside:  # the library lets it run
+            checks = beside.submit(joined.prepare_checks)
+            faces, error = collapse_edges(
+                joined.vertices,
+                joined.faces,
+                attributes,
+                weights,
+                target_faces=target_faces,
+                max_error=max_error,
+                locked=locked,
+            )
+        checks.result()
+        original, labels = joined.original, joined.places.labels
         faces = faces[find_solid_faces(labels[faces], joined.places.count)]
         places = labels[faces]
         edges = edges_of(places, joined.places.count)
@@ -206,19 +209,13 @@ def _collapse(model: Model, joined: Joined, target_faces: int, max_error: float)
     )
 
 
-def _normals_at(model: Model, vertices: Integers) -> npt.NDArray[np.float32] | None:
-    """Of the vertices (k) of all parts after each other; none unless all parts have some."""
-    normals = [part.normals for part in model.parts if part.normals is not None]
-    return np.concatenate(normals)[vertices] if len(normals) == len(model.parts) else None
-
-
 def _take_faces(model: Model, joined: Joined, faces: Integers) -> Model:
     """Faces (k,3) over all vertices back in their parts; a part without any is left out."""
     begins = np.cumsum([0, *(len(part.vertices) for part in model.parts)])
     owner = joined.part[faces[:, 0]]
     parts = []
     for number, part in enumerate(model.parts):
-        own = faces[owner == number] - begins[number]
+        own = faces if len(model.parts) == 1 else faces[owner == number] - begins[number]
         if len(own):
             source, ordered = order_for_drawing(own, len(part.vertices))
             parts.append(take_vertices(part, source, ordered))
