@@ -11,6 +11,7 @@ import numpy as np
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.geometry.closest import Surface
 from pipeline3d.geometry.deviation import NO_DEVIATION, Deviation, measure_deviation
+from pipeline3d.geometry.joining import join
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
 from pipeline3d.geometry.simplifying import FEWEST_FACES, simplify
 from pipeline3d.geometry.texturing import JPEG, WEBP, Pixels, Role, read_pixels, resize, write_pixels
@@ -49,14 +50,17 @@ def build_lods(model: Model, *, shares: Sequence[float] = SHARES) -> tuple[Lod, 
     """
     if not shares or any(not 0 < share <= 1 for share in shares) or any(np.diff(shares) >= 0):
         raise InvalidParameters(f"shares {tuple(shares)} do not fall from at most 1 towards 0")
-    source = Surface.of(model.surface()) if model.face_count else None
-    if source is not None and len(shares) > 1:
-        source.prepare()  # before threads share it
+    joined = join(model)
+    source = Surface.of(model.surface())
+    if len(shares) > 1:
+        source.prepare()  # before threads share them
+        joined.prepare_checks()
 
     def build(share: float) -> Lod:
-        found = simplify(model, target_faces=max(FEWEST_FACES, round(share * model.face_count)))
+        target = max(FEWEST_FACES, round(share * model.face_count))
+        found = simplify(model, target_faces=target, joined=joined)
         deviation = NO_DEVIATION
-        if found.model is not model and source is not None:
+        if found.model is not model:
             deviation = measure_deviation(source, Surface.of(found.model.surface()))
         return Lod(
             share=share,
