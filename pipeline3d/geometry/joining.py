@@ -28,14 +28,15 @@ NORMAL_WEIGHT = 0.05
 class Joined:
     """Vertices (n,3) of all parts after each other, moved and scaled into a box of 1; faces (m,3).
 
-    part (n): the number of the part. A coordinate in the model's unit is `centre + scale * vertices`.
+    part (n): the number of the part. A coordinate in the model's unit is `origin + scale * vertices`.
+    The origin is the box's lowest corner, as meshoptimizer moves it there anyway: it rounds nothing again.
     placed (n,3): the vertices as they came; normals (n,3) only where all parts have some.
     """
 
     vertices: Floats
     faces: Integers
     part: Integers
-    centre: npt.NDArray[np.float64]
+    origin: npt.NDArray[np.float64]
     scale: float
     placed: Floats
     normals: Floats | None
@@ -70,20 +71,20 @@ def join(model: Model) -> Joined:
     used = np.zeros(len(surface.vertices), bool)
     used[surface.faces.reshape(-1)] = True  # a loose vertex far away must not cost the surface its precision
     columns = surface.vertices.T.astype(np.float64, order="C")  # work on rows of three is slow
-    held = columns if used.all() else columns[:, used]
-    low, high = held.min(axis=1), held.max(axis=1)
-    centre, scale = (low + high) / 2, float((high - low).max())
+    low = np.array([column[used].min() for column in columns])
+    high = np.array([column[used].max() for column in columns])
+    scale = float((high - low).max())
     if not scale > 0:
         scale = 1.0
-    columns[:, ~used] = centre[:, None]
+    columns[:, ~used] = ((low + high) / 2)[:, None]
     normals = [part.normals for part in model.parts if part.normals is not None]
     return Joined(
-        vertices=np.ascontiguousarray(((columns - centre[:, None]) / scale).astype(np.float32).T),
+        vertices=np.ascontiguousarray(((columns - low[:, None]) / scale).astype(np.float32).T),
         faces=surface.faces.astype(np.int64),
         placed=surface.vertices,
         normals=np.concatenate(normals) if len(normals) == len(model.parts) else None,
         part=np.repeat(np.arange(len(model.parts)), [len(part.vertices) for part in model.parts]),
-        centre=centre,
+        origin=low,
         scale=scale,
     )
 

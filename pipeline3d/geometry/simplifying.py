@@ -88,9 +88,9 @@ def simplify(
 ) -> Simplified:
     """About `target_faces` faces, or as few as can be had without moving more than `max_error` metres.
 
-    joined: what `join` made of this model, where it is simplified more than once. Raises `InvalidParameters` for a target below 4 or an error that is not above 0, `UnusableInput` for a
-    model whose arrays are broken. A model that cannot be made smaller comes back as it is, with `reached`
-    False.
+    joined: what `join` made of this model, where it is simplified more than once. Raises `InvalidParameters`
+    for a target below 4 or an error that is not above 0, `UnusableInput` for a model whose arrays are broken.
+    A model that cannot be made smaller comes back as it is, with `reached` False.
     """
     if target_faces < FEWEST_FACES:
         raise InvalidParameters(f"target_faces is {target_faces}; at least {FEWEST_FACES} are allowed")
@@ -260,7 +260,7 @@ def _dress(
     corners = joined.faces[found.faces]
     normals = sum_directions(points, faces)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    placed = (joined.centre + joined.scale * points.astype(np.float64)).astype(np.float32)
+    placed = (joined.origin + joined.scale * points.astype(np.float64)).astype(np.float32)
     colours = (
         np.concatenate(
             [

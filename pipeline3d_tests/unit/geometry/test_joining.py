@@ -19,10 +19,20 @@ GLOBE = textured_sphere()
 def test_joined_coordinates_lead_back_to_the_model() -> None:
     model = build("two_parts")
     joined = join(model)
-    assert np.abs(joined.vertices).max() == pytest.approx(0.5, abs=1e-6)
-    back = joined.centre + joined.scale * joined.vertices
+    assert joined.vertices.min() == 0
+    assert joined.vertices.max() == 1
+    back = joined.origin + joined.scale * joined.vertices
     assert back == pytest.approx(model.surface().vertices, abs=1e-6)
     assert np.array_equal(np.bincount(joined.part), [len(part.vertices) for part in model.parts])
+
+
+def test_a_loose_vertex_far_away_costs_the_surface_no_precision() -> None:
+    loose = np.append(RING.vertices, np.float32([[1e9, 0, 0]]), axis=0)
+    colours = np.append(RING.colours, RING.colours[:1], axis=0) if RING.colours is not None else None
+    normals = np.append(RING.normals, RING.normals[:1], axis=0) if RING.normals is not None else None
+    far = join(Model(parts=(replace(RING, vertices=loose, colours=colours, normals=normals),)))
+    assert np.array_equal(far.vertices[:-1], join(Model(parts=(RING,))).vertices)
+    assert far.vertices[-1].max() <= 1
 
 
 def test_attributes_are_colours_and_texture_places_or_else_normals() -> None:
