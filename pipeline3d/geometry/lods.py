@@ -52,15 +52,18 @@ def build_lods(model: Model, *, shares: Sequence[float] = SHARES) -> tuple[Lod, 
         raise InvalidParameters(f"shares {tuple(shares)} do not fall from at most 1 towards 0")
     joined = join(model)
     source = Surface.of(model.surface())
-    if len(shares) > 1:
-        source.prepare()  # before threads share them
-        joined.prepare_checks()
+    pictures = _Pictures()
+
+    def shrink_all() -> None:
+        for level in range(len(shares)):
+            shrink_pictures(model, level, pictures)
 
     def build(share: float) -> Lod:
         target = max(FEWEST_FACES, round(share * model.face_count))
         found = simplify(model, target_faces=target, joined=joined)
         deviation = NO_DEVIATION
         if found.model is not model:
+            prepared.result()
             deviation = measure_deviation(source, Surface.of(found.model.surface()))
         return Lod(
             share=share,
@@ -74,8 +77,11 @@ def build_lods(model: Model, *, shares: Sequence[float] = SHARES) -> tuple[Lod, 
         )
 
     with ThreadPoolExecutor(THREADS) as threads:  # the libraries and NumPy's large steps let others run
-        levels = list(threads.map(build, shares))
-    pictures = _Pictures()
+        prepared = threads.submit(source.prepare)  # first: the levels wait for it before they share it
+        levels_made = threads.map(build, shares)
+        shrunk = threads.submit(shrink_all)  # pictures do not hang on the faces that are left
+        levels = list(levels_made)
+        shrunk.result()
     return tuple(
         replace(found, model=shrink_pictures(found.model, level, pictures), texture_scale=0.5**level)
         for level, found in enumerate(levels)
