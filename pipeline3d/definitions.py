@@ -18,6 +18,7 @@ from pipeline3d.model_settings import build_model_tools
 from pipeline3d.pruning_command import retention_of
 from pipeline3d.settings import Settings, load_settings
 from resources.artifact_io_manager import ArtifactIOManager
+from resources.drawing import Drawing
 from resources.housekeeping import Housekeeping
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
@@ -48,6 +49,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
             scratch_dir=str(settings.data_dir / "scratch"),
             interrupts=settings.pipeline3d_worker_id is not None,
         ),
+        "drawing": Drawing(renderer=settings.pipeline3d_renderer),
         "preview_links": PreviewLinks(
             api_url=settings.api_url or "", signing_key=dg.EnvVar("LINK_SIGNING_KEY")
         ),

@@ -291,6 +291,12 @@ class Settings(BaseSettings):
         "images.shop.internal",
         section="Models",
     )
+    pipeline3d_renderer: Literal["software", "auto"] = _variable(
+        "software",
+        "Draws pictures: software, the same everywhere, or auto: OpenGL where EGL and the extra egl are.",
+        "auto",
+        section="Models",
+    )
     use_gpu: bool = _variable(False, "Let models use a GPU where there is one.", "false", section="Models")
     sf3d_python_path: Path | None = _variable(
         None, "Python of Stable Fast 3D's own environment.", "/opt/sf3d/venv/bin/python", section="Models"

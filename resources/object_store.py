@@ -11,7 +11,6 @@ from pathlib import Path
 
 import dagster as dg
 
-from pipeline3d.errors import UnusableInput
 from pipeline3d.store.s3 import S3Store
 
 
@@ -31,34 +30,16 @@ class ObjectStore(dg.ConfigurableResource["ObjectStore"]):
         return _connected_store(self.endpoint, self.access_key, self.secret_key, self.bucket, self.secure)
 
     def fetch_input(self, key: str, path: Path) -> str:
-        """A model that a caller uploaded, as a file; its sha256. Its size is asked for again.
+        """A model that a caller uploaded, as a file; its sha256.
 
-        Raises UnusableInput `file_too_large`, BrokenArtifact `object_missing`, StoreUnavailable.
+        Its link lives on after the job was made, so the size is looked at again. Raises UnusableInput
+        `file_too_large`, BrokenArtifact `object_missing`, StoreUnavailable.
         """
-        store = self.connect()
-        size = store.stat(key).size
-        if size > self.max_model_bytes:
-            raise UnusableInput(
-                f"The model has {size:,} bytes; at most {self.max_model_bytes:,} are taken.",
-                code="file_too_large",
-                hint="Reduce its textures or its faces.",
-            )
-        return store.fetch_to_file(key, path).sha256
+        return self.connect().fetch_to_file(key, path, at_most=self.max_model_bytes).sha256
 
     def read_input(self, key: str) -> bytes:
-        """What a caller uploaded. Its link lives on after the job was made, so the size is asked for again.
-
-        Raises UnusableInput `file_too_large`, BrokenArtifact `object_missing`, StoreUnavailable.
-        """
-        store = self.connect()
-        size = store.stat(key).size
-        if size > self.max_input_bytes:
-            raise UnusableInput(
-                f"The picture has {size:,} bytes; at most {self.max_input_bytes:,} are taken.",
-                code="file_too_large",
-                hint="Scale it down or save it as JPEG.",
-            )
-        return store.read_bytes(key)
+        """A picture that a caller uploaded; errors as of `fetch_input`."""
+        return self.connect().read_bytes(key, at_most=self.max_input_bytes)
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from uuid import UUID
@@ -20,6 +21,7 @@ import psutil
 from pipeline3d.errors import LeaseLost, Pipeline3dError
 from pipeline3d.requests.backoff import retry_delay_s
 from pipeline3d.requests.ledger import JobLedger, Standing
+from pipeline3d.requests.parameters import storable_text
 from pipeline3d.values import FailureReport, JobInput, JobState, Progress, stages_of
 from resources.patience import wait_out_outage
 
@@ -143,7 +145,12 @@ class RunGuard:
     def fail(self, report: FailureReport) -> None:
         """End the request, or queue its next attempt where that can help."""
         if self.owns_request:
-            wait_out_outage(lambda: self._fail(report))
+            told = replace(
+                report,
+                message=storable_text(report.message),
+                hint=None if report.hint is None else storable_text(report.hint),
+            )
+            wait_out_outage(lambda: self._fail(told))
 
     def _fail(self, report: FailureReport) -> None:
         if report.retryable:

@@ -24,7 +24,7 @@ from pipeline3d.requests.catalogue import (
     model_of_row,
     take_prompt,
 )
-from pipeline3d.values import Kind
+from pipeline3d.values import JobState, Kind
 
 SCENE_ASSET, MODEL_ASSET = "scene_code", "glb_export"
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -138,10 +138,11 @@ async def check_source_model(services: Services, account: Account, source: UUID)
 
 
 async def _has_artifact(services: Services, account: Account, job_id: UUID, asset: str) -> bool:
-    """Whether a job is the caller's and has stored something of that stage."""
+    """Whether a job is the caller's, has succeeded and has stored something of that stage."""
     row = await services.first(reading.read_job(), the_job=job_id)
     stored = await services.first(reading.read_artifact(job_id, asset))
-    return row is not None and row.user_id == account.id and stored is not None
+    done = row is not None and row.user_id == account.id and row.state == JobState.SUCCEEDED
+    return done and stored is not None
 
 
 async def _find_earlier(services: Services, account: Account, key: str, request_hash: str) -> Row[Any] | None:

@@ -6,6 +6,7 @@ when a job names the object. Whether a picture can be decoded is found out by th
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 from pipeline3d.api.bodies import Ticket
@@ -24,8 +25,21 @@ IMAGE_CONTENT_TYPES = (
     "image/tiff",
 )
 MODEL_EXTENSIONS = ("glb", "gltf", "obj", "stl", "ply", "3mf", "zip")
-MODEL_CONTENT_TYPES = ("model/", "application/", "text/plain")
-"""How they begin: browsers and systems do not agree what a model file is."""
+MODEL_CONTENT_TYPES = frozenset(
+    {
+        "application/octet-stream",
+        "application/zip",
+        "application/x-zip-compressed",
+        "application/json",
+        "application/sla",
+        "application/vnd.ms-pki.stl",
+        "application/vnd.ms-package.3dmanufacturing-3dmodel+xml",
+        "application/x-tgif",  # what some systems say of OBJ
+        "text/plain",
+    }
+)
+"""Besides `model/…`: systems do not agree what a model file is. None of them is run by a browser."""
+_MODEL_TYPE = re.compile(r"model/[a-z0-9.+-]{1,80}")
 HEAD_BYTES = 16
 _SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
@@ -53,6 +67,13 @@ def is_model_name(filename: str) -> bool:
     return filename.lower().rpartition(".")[2] in MODEL_EXTENSIONS
 
 
+def is_model_type(content_type: str) -> bool:
+    """Whether a model may be called so."""
+    return _MODEL_TYPE.fullmatch(content_type.lower()) is not None or (
+        content_type.lower() in MODEL_CONTENT_TYPES
+    )
+
+
 def may_be_model(head: bytes, filename: str) -> bool:
     """Whether a file begins as its ending says; STL and OBJ have no sure beginning."""
     ending = filename.lower().rpartition(".")[2]
@@ -66,7 +87,7 @@ def make_ticket(services: Services, user_id: UUID, filename: str, content_type: 
     """Leave for one upload; the key says whose it is. Computed, without asking the store."""
     limit = services.settings.max_upload_bytes
     if content_type.lower() not in IMAGE_CONTENT_TYPES:
-        if not (is_model_name(filename) and content_type.lower().startswith(MODEL_CONTENT_TYPES)):
+        if not (is_model_name(filename) and is_model_type(content_type)):
             raise InvalidParameters(
                 f"content_type is {content_type!r}; allowed are {', '.join(IMAGE_CONTENT_TYPES)}, and for "
                 f"3D models files named *.{', *.'.join(MODEL_EXTENSIONS)}.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pipeline3d.geometry.pose import Pivot, SizeAxis
 from pipeline3d.geometry.web_textures import TextureFormat
@@ -25,7 +25,7 @@ class DeliverySettings:
     size_m: float | None = None
     size_axis: SizeAxis = "longest"
     pivot: Pivot = "bottom"
-    web_codec: str = "meshopt"
+    web_codec: Literal["meshopt", "draco"] = "meshopt"
     web_texture_px: int = 1024
     web_texture_format: TextureFormat = "webp"
     camera_azimuth: float = 28.0

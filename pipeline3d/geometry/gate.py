@@ -60,6 +60,11 @@ class Check:
     hint: str
     reason: str
 
+    @property
+    def shown(self) -> str:
+        """The value as a person reads it, with its unit."""
+        return _describe(self.value, self.unit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityReport:

@@ -21,6 +21,8 @@ class ImportLimits:
     pictures: int = 256
     picture_px: int = 16_384
     """A side; graphics cards take no more."""
+    picture_area_px: int = 178_956_970
+    """Of one picture; what draws and encodes them decodes no more."""
     pictures_total_px: int = 600_000_000
     archive_files: int = 1_000
     archive_bytes: int = 2_048 * MIB

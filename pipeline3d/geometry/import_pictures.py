@@ -47,6 +47,11 @@ class PictureGate:
                 "texture_too_large",
                 f"a texture is {width} x {height} pixels; at most {limits.picture_px} a side are taken",
             )
+        if width * height > limits.picture_area_px:
+            raise refused(
+                "texture_too_large",
+                f"a texture has {width * height:,} pixels; at most {limits.picture_area_px:,} are taken",
+            )
         self.pictures, self.pixels = self.pictures + 1, self.pixels + width * height
         if self.pictures > limits.pictures:
             raise refused("model_too_large", f"it has more than {limits.pictures} pictures")

@@ -16,7 +16,7 @@ HINTS = {
     "model_too_large": "Simplify the model or make its textures smaller before you send it.",
     "model_too_slow": "Simplify the model, or export it as GLB, which is read fastest.",
     "nan_mesh": "Export the model again; some of its vertices are no numbers.",
-    "texture_too_large": "Make the texture smaller: at most 16,384 pixels a side.",
+    "texture_too_large": "Make the texture smaller: at most 16,384 pixels a side, and 178 million together.",
     "unsupported_extension": "Export the model as plain glTF 2.0.",
     "unsupported_format": "Send GLB, glTF, OBJ, STL, PLY or 3MF; several files together go into a ZIP.",
     "unsupported_texture": "Export the model with its textures as PNG, JPEG or WebP.",

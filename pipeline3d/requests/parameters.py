@@ -18,6 +18,8 @@ IMAGE_FIELDS = ("input_path", "image_path")
 """Both names of the key of the uploaded picture; the first is the one that is stored."""
 
 MAX_SHOWN_CHARACTERS = 80
+MAX_TOLD_CHARACTERS = 4000
+"""Of an error's message or hint."""
 MAX_DEPTH = 20
 """Levels of nesting: far more than any parameter has, far fewer than would exhaust the stack."""
 
@@ -156,6 +158,12 @@ def _normalised(rule: Mapping[str, Any], value: Any) -> Any:
     if rule.get("type") == "integer" and isinstance(value, float):
         return int(value)
     return value
+
+
+def storable_text(text: str) -> str:
+    """Text as Postgres can hold it, whatever a stranger's file or program put in; cut where it is endless."""
+    plain = text.replace("\x00", "\\x00").encode("utf-8", "replace").decode()
+    return plain if len(plain) <= MAX_TOLD_CHARACTERS else plain[:MAX_TOLD_CHARACTERS] + "…"
 
 
 _UNSTORABLE = "text without NUL or broken characters, finite numbers, and at most 20 levels"

@@ -24,7 +24,7 @@ from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from pipeline3d.errors import BrokenArtifact, Pipeline3dError, StoreUnavailable
+from pipeline3d.errors import BrokenArtifact, Pipeline3dError, StoreUnavailable, UnusableInput
 from pipeline3d.store.keys import temporary_key
 from pipeline3d.store.presigning import Signer
 from pipeline3d.values import StoredObject
@@ -134,21 +134,25 @@ class S3Store:
         """Store content that is in memory, as `put_file` does."""
         return self._publish(key, io.BytesIO(data), len(data), content_type)
 
-    def fetch_to_file(self, key: str, path: Path, expected_sha256: str | None = None) -> StoredObject:
+    def fetch_to_file(
+        self, key: str, path: Path, expected_sha256: str | None = None, *, at_most: int | None = None
+    ) -> StoredObject:
         """Bring an object to a local file, which is there whole or not at all.
 
-        `BrokenArtifact` names the key where the object is missing or is not what was recorded.
+        `BrokenArtifact` names the key where the object is missing or is not what was recorded; UnusableInput
+        (`file_too_large`) where it has more bytes than `at_most`.
         """
         partial = path.with_name(f"{path.name}.part")
         digest = hashlib.sha256()
         size = 0
         try:
             with self._opened(key) as response, partial.open("wb") as file:
+                facts = _facts_of_response(key, response)
+                _require_small(facts, at_most)
                 for chunk in response.stream(CHUNK_BYTES):
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-                facts = _facts_of_response(key, response)
             _require(key, "bytes", facts.size, size)
             if expected_sha256 is not None:
                 _require(key, "sha256", expected_sha256, digest.hexdigest())
@@ -157,10 +161,11 @@ class S3Store:
             partial.unlink(missing_ok=True)
         return StoredObject(key=key, size=size, sha256=digest.hexdigest(), content_type=facts.content_type)
 
-    def read_bytes(self, key: str) -> bytes:
-        """An object's content; for objects that are known to be small."""
+    def read_bytes(self, key: str, *, at_most: int | None = None) -> bytes:
+        """An object's content; for objects that are known to be small, or are refused where they are not."""
         with self._opened(key) as response:
             facts = _facts_of_response(key, response)
+            _require_small(facts, at_most)
             data = b"".join(response.stream(CHUNK_BYTES))
         _require(key, "bytes", facts.size, len(data))
         return data
@@ -335,6 +340,16 @@ def _meaning_of(error: S3Error, key: str, bucket: str) -> Pipeline3dError:
             hint="Restart the service: it makes the bucket at its start.",
         )
     return StoreUnavailable(f"The object store failed on {key} ({error.code}).", code="store_failed")
+
+
+def _require_small(facts: ObjectFacts, at_most: int | None) -> None:
+    """Asked of the very bytes that are about to come: whoever may upload may do so again meanwhile."""
+    if at_most is not None and facts.size > at_most:
+        raise UnusableInput(
+            f"The uploaded file has {facts.size:,} bytes; at most {at_most:,} are taken.",
+            code="file_too_large",
+            hint="Make it smaller, and upload it again.",
+        )
 
 
 def _require(key: str, what: str, expected: object, found: object) -> None:

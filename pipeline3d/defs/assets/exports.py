@@ -86,9 +86,10 @@ def simplify_and_bake(model: Model, wanted: DeliverySettings) -> tuple[Model, di
         model = simplified.model
         numbers = {"simplified_by": simplified.library, "target_reached": simplified.reached}
     side = wanted.texture_px or BAKED_PX
-    if wanted.bake == "detail" and model is not finer:
-        model = baking.bake_detail(finer, model, size_px=side)
-        numbers |= {"baked": "detail", "baked_px": side}
+    if wanted.bake == "detail":
+        simpler = model is not finer
+        model = baking.bake_detail(finer, model, size_px=side) if simpler else model
+        numbers |= {"baked": "detail" if simpler else "nothing", "baked_px": side}
     elif wanted.bake == "colours":
         painted = baking.bake_colours(model, size_px=side)
         numbers |= {"baked": "nothing" if painted is model else "colours", "baked_px": side}
@@ -109,7 +110,7 @@ def web_glb(
         model = glb.decode_model(plain)
         data = web.compress(
             model,
-            codec="draco" if wanted.web_codec == "draco" else "meshopt",
+            codec=wanted.web_codec,
             name="model",
             extras=origin_of(plain),
             texture_px=wanted.web_texture_px,
@@ -187,7 +188,7 @@ def lods(
             write_glb(path, glb.encode_model(level.model, name=f"lod-{number}", extras=extras), level.model)
             file = LocalFile(path=path, content_type=GLB_CONTENT_TYPE, type=ArtifactType.EXPORT, metadata=row)
             stage_files.publish(run, "lods", file)
-        path = scratch_file(run, "lods", "lods.json")
+        path = scratch_file(run, "lods", LEVELS)
         path.write_text(json.dumps(table, indent=1))
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type=JSON_CONTENT_TYPE, metadata={"levels": table}),
@@ -243,6 +244,8 @@ def describe_level(number: int, level: Lod) -> dict[str, Any]:
 FOR_PRINTERS = ("stl", "3mf")
 OLDEST_TIME = (1980, 1, 1, 0, 0, 0)
 """That a ZIP can hold."""
+LEVELS = "lods.json"
+"""The table of the levels of detail."""
 PARTS = "parts"
 """Where the files of a format lie that has several."""
 CONTENT_TYPES = {

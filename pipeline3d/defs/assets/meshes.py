@@ -15,6 +15,9 @@ from resources.model_tools import ModelTools
 from resources.request_run import RequestRun
 from resources.stage_files import LocalFile, StageFiles
 
+DRAFT = "draft.glb"
+"""The mesh that goes on; further candidates lie beside it."""
+
 CHECK_SPECS = [
     dg.AssetCheckSpec(
         name=check.name,
@@ -55,7 +58,7 @@ def mesh(
         found = checks.check_mesh(best.mesh)
         run.explain_rejection("mesh", explain_checks(found))
         facts = measuring.measure(best.mesh)
-        path = scratch_file(run, "mesh", "draft.glb")
+        path = scratch_file(run, "mesh", DRAFT)
         path.write_bytes(glb.encode_glb(best.mesh, name="draft", extras=best.origin))
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type=GLB_CONTENT_TYPE),

@@ -20,7 +20,8 @@ def prompt(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.Mat
                 "The request has no text.", code="missing_prompt", hint="Send prompt with a description."
             )
         path = scratch_file(run, "prompt", "prompt.json")
-        path.write_text(json.dumps({"prompt": text, "parameters": run.job.params}, ensure_ascii=False))
+        kept = json.dumps({"prompt": text, "parameters": run.job.params}, ensure_ascii=False)
+        path.write_text(kept, encoding="utf-8")
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type="application/json"),
             metadata={

@@ -8,10 +8,10 @@ from typing import Any
 
 import dagster as dg
 
-from pipeline3d.defs.assets.exports import further_formats, glb_export, lods, usdz_export, web_glb
+from pipeline3d.defs.assets.exports import LEVELS, further_formats, glb_export, lods, usdz_export, web_glb
 from pipeline3d.defs.assets.family import JSON_CONTENT_TYPE, model_asset, origin_of, scratch_file
-from pipeline3d.defs.assets.previews import TURNTABLE_PX, model_preview, turntable
-from pipeline3d.defs.assets.repairs import source_of_mesh
+from pipeline3d.defs.assets.previews import PLAN, model_preview, turntable
+from pipeline3d.defs.assets.repairs import fetch_unrepaired
 from pipeline3d.defs.delivering import delivery_of
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.geometry import gate, glb, measuring, repairing, thickness
@@ -82,7 +82,7 @@ def inspect_delivery(
     run: RunGuard, stage_files: StageFiles, delivered: bytes
 ) -> tuple[DeliveryFacts, tuple[gate.AppliedFix, ...]]:
     """The facts of all files, and what was mended on the way from the model's own mesh."""
-    draft = glb.decode_model(stage_files.fetch(run, source_of_mesh(run.job)).read_bytes())
+    draft = glb.decode_model(fetch_unrepaired(run, stage_files).read_bytes())
     repaired = glb.decode_model(stage_files.fetch(run, "repaired_mesh").read_bytes())
     model = glb.decode_model(delivered)
     measured = replace(measuring.measure(model), thinnest_m=thickness.measure_thinnest(model))
@@ -97,7 +97,7 @@ def inspect_delivery(
         },
         glb_complaints=check_glb(delivered),
         usdz_complaints=usdz.get("complaints"),
-        lods=count_levels(stage_files.facts(run, "lods") or {}),
+        lods=count_levels(stage_files.facts(run, "lods", LEVELS) or {}),
         # a second and a half for 100,000 faces: only where it matters
         self_intersections=count_crossing_faces(model) if delivery_of(run.job).profile == "print" else None,
     )
@@ -134,7 +134,7 @@ def explain_verdict(report: gate.QualityReport) -> FailureReport:
     broken = [
         check for check in report.checks if check.severity == "error" and check.outcome in ("fail", "unknown")
     ]
-    told = "; ".join(f"{check.name} is {check.value}, allowed is {check.limit}" for check in broken[:3])
+    told = "; ".join(f"{check.name} is {check.shown}, allowed is {check.limit}" for check in broken[:3])
     return FailureReport(
         code="quality_gate_failed",
         message=f"The model does not hold the profile {report.profile!r}: {told}.",
@@ -176,7 +176,7 @@ def bundle(
             path,
             text=describe_bundle(run.job, origin_of(glb_export.read_bytes()), facts),
             report=read_report(run, stage_files, wanted.profile or WEB),
-            compression="draco" if wanted.web_codec == "draco" else "meshopt",
+            compression=wanted.web_codec,
         )
         wrong = check_bundle(path)
         if wrong:
@@ -209,11 +209,13 @@ ROLE_OF_FILE = {
 
 def collect_files(run: RunGuard, stage_files: StageFiles) -> Iterator[BundleFile]:
     """The published files of this request, with what each is for."""
+    table = (stage_files.facts(run, "lods", LEVELS) or {}).get("levels", [])
+    levels = {f"lod-{level['level']}.glb" for level in table}  # an earlier attempt may have left others
     for asset, name in stage_files.names(run, BUNDLED):
-        role = "lod" if asset == "lods" else ROLE_OF_FILE.get(f"{asset}/{name}")
-        if role is None or (asset == "lods" and not name.endswith(".glb")):
+        role = "lod" if name in levels else ROLE_OF_FILE.get(f"{asset}/{name}")
+        if role is None:
             continue  # tables, which the manifest and the report tell too
-        size_px = (TURNTABLE_PX, TURNTABLE_PX) if name.endswith(".mp4") else None
+        size_px = (PLAN.size_px, PLAN.size_px) if name.endswith(".mp4") else None
         yield BundleFile(
             name=name, role=role, content=stage_files.fetch(run, asset, name=name), size_px=size_px
         )

@@ -1,18 +1,20 @@
 """The mesh made sound: repaired as far as that leaves its shape alone, with what was done in numbers."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, scratch_file
-from pipeline3d.defs.assets.meshes import mesh
-from pipeline3d.defs.assets.sources import source_model
+from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, origin_of, scratch_file
+from pipeline3d.defs.assets.meshes import DRAFT, mesh
+from pipeline3d.defs.assets.sources import SOURCE, source_model
 from pipeline3d.defs.delivering import delivery_of
 from pipeline3d.geometry import glb, measuring, repairing
 from pipeline3d.geometry.mesh import Model
-from pipeline3d.values import JobInput, Kind
+from pipeline3d.values import Kind
 from resources.request_run import RequestRun
+from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile, StageFiles
 
 
@@ -26,8 +28,8 @@ def repaired_mesh(
 ) -> dg.MaterializeResult:
     """Repair; a mesh that is sound already goes on untouched."""
     with request_run.stage(context) as run:
-        draft = stage_files.fetch(run, source_of_mesh(run.job)).read_bytes()
-        origin = glb.read_document(draft)["asset"].get("extras", {})
+        draft = fetch_unrepaired(run, stage_files).read_bytes()
+        origin = origin_of(draft)
         repaired = mend(glb.decode_model(draft), delivery_of(run.job).repair)
         path = scratch_file(run, "repaired_mesh", "repaired.glb")
         path.write_bytes(glb.encode_model(repaired.model, name="repaired", extras=origin))
@@ -42,9 +44,11 @@ def repaired_mesh(
         )
 
 
-def source_of_mesh(job: JobInput) -> str:
-    """The stage that brought the mesh into being."""
-    return "source_model" if job.kind is Kind.EXPORT_MODEL else "mesh"
+def fetch_unrepaired(run: RunGuard, stage_files: StageFiles) -> Path:
+    """The mesh as it came into being: of the model, or of the file that is exported."""
+    if run.job.kind is Kind.EXPORT_MODEL:
+        return stage_files.fetch(run, "source_model", name=SOURCE)
+    return stage_files.fetch(run, "mesh", name=DRAFT)
 
 
 def mend(model: Model, level: str) -> repairing.Repaired:
@@ -52,7 +56,8 @@ def mend(model: Model, level: str) -> repairing.Repaired:
     if level == "off":
         facts = measuring.measure(model)
         return repairing.Repaired(model=model, changes=(), before=facts, after=facts, unrepaired=())
-    return repairing.repair(model, level="solid" if level == "solid" else "auto")
+    repaired = repairing.repair(model, level="solid" if level == "solid" else "auto")
+    return repairing.with_normals(repaired)
 
 
 def describe(repaired: repairing.Repaired) -> dict[str, Any]:

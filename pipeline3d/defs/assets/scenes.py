@@ -1,6 +1,5 @@
 """Scene codes: what TripoSR sees in a photo, from which meshes of any resolution are read without it."""
 
-from pathlib import Path
 from uuid import UUID
 
 import dagster as dg
@@ -49,8 +48,8 @@ def source_scene(
     """Bring the other request's scene code; the API made sure that it is the caller's."""
     with request_run.stage(context) as run:
         origin = UUID(str(run.job.params["source_job_id"]))
-        found = stage_files.fetch(run, "scene_code", of_job=origin)
-        path = Path(scratch_file(run, "source_scene", found.name))
+        found = stage_files.fetch(run, "scene_code", name="scene-1.safetensors", of_job=origin)
+        path = scratch_file(run, "source_scene", found.name)
         path.write_bytes(found.read_bytes())
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type=SCENE_CONTENT_TYPE),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import dagster as dg
 
-from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, scratch_file
+from pipeline3d.defs.assets.family import GLB_CONTENT_TYPE, model_asset, origin_of, scratch_file
 from pipeline3d.geometry import glb, import_child, incoming, measuring
 from pipeline3d.geometry.mesh import Model
 from resources.object_store import ObjectStore
@@ -14,6 +14,7 @@ from resources.request_run import RequestRun
 from resources.run_guard import RunGuard
 from resources.stage_files import LocalFile, StageFiles
 
+SOURCE, MODEL = "source.glb", "model.glb"
 KEPT = ("engine", "engine_version", "tier", "seed", "note", "licence")
 """What an earlier request's file says that is true of the export too."""
 SELF_DESCRIBING = ("glb", "gltf", "3mf")
@@ -35,7 +36,7 @@ def source_model(
         else:
             model, origin = _import_upload(run, object_store)
         facts = measuring.measure(model)
-        path = scratch_file(run, "source_model", "source.glb")
+        path = scratch_file(run, "source_model", SOURCE)
         path.write_bytes(glb.encode_model(model, name="source", extras=origin))
         numbers = {"parts": len(model.parts), "vertices": facts.vertices, "faces": facts.faces}
         return dg.MaterializeResult(
@@ -46,16 +47,15 @@ def source_model(
 
 def _fetch_earlier(run: RunGuard, stage_files: StageFiles) -> tuple[Model, dict[str, Any]]:
     earlier = UUID(str(run.job.params["source_job_id"]))
-    data = stage_files.fetch(run, "glb_export", of_job=earlier).read_bytes()
-    origin = glb.read_document(data)["asset"].get("extras", {})
+    data = stage_files.fetch(run, "glb_export", name=MODEL, of_job=earlier).read_bytes()
+    origin = origin_of(data)
     kept = {name: origin[name] for name in KEPT if name in origin}
     return glb.decode_model(data), {**kept, "source_request": str(earlier)}
 
 
 def _import_upload(run: RunGuard, object_store: ObjectStore) -> tuple[Model, dict[str, Any]]:
     key = str(run.job.params["input_path"])
-    path = run.scratch / "source_model" / Path(key).name
-    path.parent.mkdir(exist_ok=True)
+    path = scratch_file(run, "source_model", Path(key).name)
     sha256 = object_store.fetch_input(key, path)
     run.note_source("upload/input", sha256)
     read = import_child.read_in_child(path)

@@ -65,7 +65,10 @@ def test_a_ticket_for_a_model_allows_more_bytes_than_one_for_a_picture(api):
 def test_only_ones_own_job_that_has_a_model_can_be_exported(api, ledger):
     made = UUID(api.create(input_params={"input_path": api.upload()}).json()["id"])
     assert ask(api, source_job_id=str(made)).json()["code"] == "unknown_source"  # it has none yet
+    ledger.begin(made, attempt=1, run_id="r", delivers=True)
     ledger.record_artifact(made, 1, "glb_export", "model.glb", ArtifactType.OUTPUT_MODEL, STORED, {})
+    assert ask(api, source_job_id=str(made)).json()["code"] == "unknown_source"  # and may still change
+    ledger.succeed(made, "r")
     assert ask(api, source_job_id=str(made)).status_code == 201
     body = {"model_id": "export-v1", "input_params": {"source_job_id": str(made)}}
     foreign = api.http.post(f"{JOBS}/", json=body, headers={"x-api-key": OTHER_API_KEY})

@@ -90,14 +90,18 @@ def test_another_mesh_is_made_of_ones_own_scene_code_only(api, ledger):
     strangers = api.rows.make(model_id="triposr-v1", user_id=api.rows.user("somebody-else"))
     without = api.rows.make()
     scene = StoredObject(key="k", size=4, sha256="0" * 64, content_type="application/vnd.safetensors")
+
+    def ask(job_id):
+        return api.create(model_id="triposr-scene-v1", input_params={"source_job_id": str(job_id)})
+
     for job_id in (own, strangers):
         ledger.begin(job_id, attempt=1, run_id=f"run-{job_id}", delivers=True)
         ledger.record_artifact(
             job_id, 1, "scene_code", "scene-1.safetensors", ArtifactType.INTERMEDIATE, scene, {}
         )
-
-    def ask(job_id):
-        return api.create(model_id="triposr-scene-v1", input_params={"source_job_id": str(job_id)})
+    assert ask(own).json()["code"] == "unknown_scene"  # it has not finished yet
+    for job_id in (own, strangers):
+        ledger.succeed(job_id, f"run-{job_id}")
 
     made = ask(own)
     assert made.status_code == 201, made.text

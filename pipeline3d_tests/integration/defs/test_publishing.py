@@ -106,6 +106,8 @@ def test_an_uploaded_model_is_repaired_sized_and_written_in_other_formats(workbe
     assert max(files["model.glb"].metadata["extents_m"]) == pytest.approx(0.2)
     extras = glb.read_document(workbench.content(job_id, "glb_export"))["asset"]["extras"]
     assert extras["licence"] == "that of the uploaded model"
+    made = glb.decode_model(workbench.content(job_id, "glb_export"))
+    assert all(part.normals is not None for part in made.parts)  # the file had none
     assert "input_path" not in extras["parameters"]  # nobody's file name goes out
     kinds = {change["kind"] for change in files["repaired.glb"].metadata["changes"]}
     assert kinds & {"turned_pieces", "turned_faces"}

@@ -456,9 +456,12 @@ def test_a_hostile_file_is_refused_with_its_code(strange, code):
     assert caught.value.hint == HINTS[code]
 
 
-def test_a_texture_of_16384_pixels_is_taken_without_being_decoded():
-    data = huge_png(16_384)
+def test_a_large_texture_is_taken_without_being_decoded_and_one_that_nothing_draws_is_refused():
+    data = huge_png(13_312)
     assert read(Strange().textured(data)).parts[0].texture == data
+    with pytest.raises(UnusableInput) as caught:
+        read(Strange().textured(huge_png(16_384)))
+    assert caught.value.code == "texture_too_large"
 
 
 def test_textures_that_are_large_together_are_refused():

@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline3d.errors import InvalidParameters
-from pipeline3d.requests.parameters import complete_parameters, find_unstorable, take_image_key
+from pipeline3d.requests.parameters import (
+    MAX_TOLD_CHARACTERS,
+    complete_parameters,
+    find_unstorable,
+    storable_text,
+    take_image_key,
+)
 
 SCHEMA = {
     "type": "object",
@@ -119,3 +125,17 @@ def test_the_picture_is_found_under_both_names(sent, key):
 def test_two_different_pictures_are_refused():
     with pytest.raises(InvalidParameters, match="two different objects"):
         take_image_key({"input_path": "a", "image_path": "b"})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("plain words: äöü 日本", "plain words: äöü 日本"),
+        ("a\x00b", "a\\x00b"),
+        ("a\ud800b", "a?b"),
+        ("x" * (MAX_TOLD_CHARACTERS + 1), "x" * MAX_TOLD_CHARACTERS + "…"),
+    ],
+)
+def test_what_a_stranger_put_into_a_message_can_be_stored(text, told):
+    assert storable_text(text) == told
+    assert find_unstorable({"message": storable_text(text)}) is None
