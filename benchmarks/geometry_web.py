@@ -63,10 +63,10 @@ def main() -> None:
     raise SystemExit(0 if all(found["holds"] for found in report["bars"].values()) else 1)
 
 
-def make_model(photo_px: int, quality: inflation.Quality) -> Model:
-    """The sample photo as a model with its texture."""
+def make_model(photo_px: int, quality: inflation.Quality, *, seed: int = 0) -> Model:
+    """The sample photo of a seed as a model with its texture."""
     photo = io.BytesIO()
-    Image.fromarray(draw_sample_photo(size=photo_px)).save(photo, "JPEG", quality=92)
+    Image.fromarray(draw_sample_photo(size=photo_px, seed=seed)).save(photo, "JPEG", quality=92)
     picture = decoding.decode_picture(photo.getvalue())
     made = inflation.inflate(framing.frame_object(picture, matting.cut_out(picture)), quality=quality)
     mesh = TexturedMesh(

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.geometry_web import make_model
 from benchmarks.reporting import bar, print_bars, write_report
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.generation import inflation, procedural
@@ -29,8 +30,6 @@ from pipeline3d.geometry.lods import build_lods
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.pose import place
 from pipeline3d.geometry.structure_check import check_glb
-from pipeline3d.imaging import decoding, framing, matting
-from pipeline3d.imaging.sample_photo import draw_sample_photo
 from pipeline3d_tests.awkward_meshes import USABLE, build
 
 PACKAGE = "gltf-validator@2.0.0-dev.3.10"
@@ -75,9 +74,8 @@ def main() -> None:
 def make_models() -> Iterator[tuple[str, Model]]:
     """Generated models and repaired awkward ones, a metre large."""
     for seed in SEEDS:
-        photo = draw_sample_photo(size=512, seed=seed)
         for quality in inflation.PRESETS:
-            yield f"photo-{seed}-{quality}", _inflate(photo, quality)
+            yield f"photo-{seed}-{quality}", place(make_model(512, quality, seed=seed), size_m=1.0)
     for prompt in PROMPTS:
         made = procedural.sculpt(prompt, quality="fast")
         yield (
@@ -95,25 +93,6 @@ def make_models() -> Iterator[tuple[str, Model]]:
             yield f"awkward-{name}", place(repairing.repair(build(name)).model, size_m=1.0)
         except BrokenModelOutput:
             continue  # refused: it is never delivered
-
-
-def _inflate(photo: Any, quality: Any) -> Model:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(photo).save(buffer, "JPEG", quality=92)
-    picture = decoding.decode_picture(buffer.getvalue())
-    made = inflation.inflate(framing.frame_object(picture, matting.cut_out(picture)), quality=quality)
-    mesh = TexturedMesh(
-        vertices=made.vertices,
-        faces=made.faces,
-        normals=made.normals,
-        uvs=made.uvs,
-        texture=made.texture_jpeg,
-    )
-    return place(Model(parts=(mesh,)), size_m=1.0)
 
 
 def check(name: str, model: Model, folder: Path) -> dict[str, Any]:
