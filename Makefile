@@ -46,6 +46,8 @@ doctor: .venv/.runs ## check every service and say what to do
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: export PYTHONDONTWRITEBYTECODE :=
+# what rembg would compile for a minute runs as it is: its inputs are small here
+test: export NUMBA_DISABLE_JIT := 1
 test: .venv/.tests ## run the tests against real servers
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
