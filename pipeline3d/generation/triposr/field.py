@@ -23,6 +23,10 @@ AXES = ((0, 1), (0, 2), (1, 2))
 """The two coordinates that look up each plane: the first runs along its last axis."""
 
 
+NEAR = 0.02
+"""Of raw density to the level: what lies further away is moved by rounding by 0.0015 voxel at most."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LatticeTables:
     """Samples of the folded planes on a lattice of `resolution` per side, each (resolution**2, width).
@@ -42,6 +46,8 @@ class Field:
         self._workers = workers
         planes = torch.from_numpy(scene.planes)
         layers = [(torch.from_numpy(weight), torch.from_numpy(bias)) for weight, bias in scene.decoder]
+        self._exact_planes = planes.double()
+        self._exact_layers = [(weight.double(), bias.double()) for weight, bias in layers]
         first, self._first_bias = layers[0]
         channels = planes.shape[1]
         self._folded = [
@@ -76,6 +82,29 @@ class Field:
 
         self._workers.run(len(x), evaluate)
         return raw
+
+    def settle(
+        self, lattice: LatticeTables, x: Tensor, y: Tensor, z: Tensor, raw: Tensor, level: float
+    ) -> None:
+        """Raw densities (n) so near to the level that rounding would move the surface, anew in 64 bits.
+
+        Where the density hardly changes from one sample to the next, an error of the tables of 0.00003 moves
+        the surface by a hundredth of a voxel. Few samples are so near.
+        """
+        near = ((raw - level).abs() < NEAR).nonzero()[:, 0]
+        if not len(near):
+            return
+        ticks = torch.linspace(-1, 1, lattice.resolution, dtype=torch.float64)
+        points = torch.stack([ticks[axis[near]] for axis in (x, y, z)], dim=1)
+        features = [
+            _sample(plane[None], points[:, axes][None, None])[:, 0].t()
+            for plane, axes in zip(self._exact_planes, AXES, strict=True)
+        ]
+        hidden = torch.cat(features, dim=1)
+        for weight, bias in self._exact_layers[:-1]:
+            hidden = functional.silu(torch.addmm(bias, hidden, weight.t()), inplace=True)
+        weight, bias = self._exact_layers[-1]
+        raw[near] = torch.addmm(bias[:1], hidden, weight[:1].t())[:, 0].to(raw.dtype)
 
     def colours_at(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Colours (n,3), 0 to 1, at points (n,3) in units of the radius: sRGB, as the photo's."""

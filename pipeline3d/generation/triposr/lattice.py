@@ -151,6 +151,7 @@ class _Sampler:
                 code="nan_mesh",
                 hint="The weights or the scene code may be damaged.",
             )
+        self._field.settle(self._tables, x, y, z, raw, self._level)
         self._crossed = None
         self.raw.view(-1)[index] = raw
         self.known.view(-1)[index] = True
