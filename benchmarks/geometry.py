@@ -214,8 +214,9 @@ def compare_simplifying(model: Model, repeat: int) -> dict[str, Any]:
         made["meshoptimizer"] = replace(model.surface(), faces=chosen[:count].reshape(-1, 3).astype(np.int32))
 
     def with_texture() -> None:
-        weights = np.full(2, UV_WEIGHT, np.float32)
-        faces, _ = collapse_edges(part.vertices, part.faces, part.uvs, weights, target_faces=wanted)
+        weights, uvs = np.full(2, UV_WEIGHT, np.float32), part.uvs
+        assert uvs is not None
+        faces, _ = collapse_edges(part.vertices, part.faces, uvs, weights, target_faces=wanted)
         made[WITH_TEXTURE] = replace(model.surface(), faces=np.asarray(faces, np.int32))
 
     def fast() -> None:
