@@ -124,7 +124,7 @@ def plan_mp4(
     program: Path, path: Path, *, width: int, height: int, fps: float, quality: int = CONSTANT_RATE
 ) -> list[str]:
     """The command that reads raw RGB frames from its input; the same frames give the same file."""
-    import ffmpeg  # type: ignore[import-untyped]
+    import ffmpeg
 
     stream = ffmpeg.input(
         "pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=fps
@@ -155,7 +155,7 @@ def plan_mp4(
 def find_ffmpeg() -> Path:
     """The program that imageio-ffmpeg brings, or the one on the PATH."""
     if importlib.util.find_spec("imageio_ffmpeg") is not None:
-        import imageio_ffmpeg  # type: ignore[import-untyped]
+        import imageio_ffmpeg
 
         try:
             return Path(imageio_ffmpeg.get_ffmpeg_exe())

@@ -111,14 +111,14 @@ class Materials:
             return Surface(material=material)
         first = next(iter(maps.values()))
         mapping = _mapping_of(first)
-        kept: dict[str, Texture] = {}
+        kept: dict[str, Any] = {}
         for name, info in maps.items():
             if _mapping_of(info) == mapping:
                 kept[name] = self._picture(info)
             else:
                 self.note(f"The {name} map of material '{material.name}' has other texture coordinates.")
         base = kept.pop("base", None)
-        whole: Material = replace(material, wrap=self._wrap(first), **kept)  # type: ignore[arg-type]
+        whole: Material = replace(material, wrap=self._wrap(first), **kept)
         return Surface(material=whole, base=base, mapping=mapping)
 
     def _picture(self, info: Entry) -> Texture:

@@ -21,6 +21,7 @@ from pipeline3d.geometry.import_meshes import as_part
 from pipeline3d.geometry.import_parts import check_model
 from pipeline3d.geometry.import_pictures import PictureGate
 from pipeline3d.geometry.mesh import MATT, Material, Model, Texture, TexturedMesh
+from pipeline3d.geometry.part_pictures import BASE, with_pictures
 from pipeline3d.geometry.refusals import broken, refused
 
 Fetch = Callable[[str], bytes]
@@ -219,12 +220,8 @@ def _dress(
         content = _fetch_or_note(file, fetch, notes) if part.uvs is not None else None
         if content is not None:
             textures[kind] = gate.take(content)
-    base = textures.pop("base", None)
-    material = _material_of(name or "", entry, textured=base is not None)
-    whole = replace(material, **textures)  # type: ignore[arg-type]
-    if base is None:
-        return replace(part, material=whole)
-    return replace(part, material=whole, texture=base.data, texture_mime_type=base.mime_type)
+    material = _material_of(name or "", entry, textured=BASE in textures)
+    return with_pictures(replace(part, material=material), textures)
 
 
 def _material_of(name: str, entry: _Entry, *, textured: bool) -> Material:

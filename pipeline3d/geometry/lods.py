@@ -13,6 +13,7 @@ from pipeline3d.geometry.closest import Surface
 from pipeline3d.geometry.deviation import NO_DEVIATION, Deviation, measure_deviation
 from pipeline3d.geometry.joining import join
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
+from pipeline3d.geometry.part_pictures import pictures_of, with_pictures
 from pipeline3d.geometry.simplifying import FEWEST_FACES, simplify
 from pipeline3d.geometry.texturing import JPEG, WEBP, Pixels, Role, read_pixels, resize, write_pixels
 
@@ -129,17 +130,7 @@ def shrink_pictures(model: Model, halvings: int, pictures: _Pictures | None = No
 
 
 def _shrink_part(part: TexturedMesh, halvings: int, pictures: _Pictures) -> TexturedMesh:
-    def smaller(picture: Texture | None, role: Role) -> Texture | None:
-        return None if picture is None else pictures.smaller(picture, role, halvings)
-
-    material = replace(
-        part.material,
-        metallic_roughness=smaller(part.material.metallic_roughness, "data"),
-        normal=smaller(part.material.normal, "normal"),
-        occlusion=smaller(part.material.occlusion, "data"),
-        emissive=smaller(part.material.emissive, "colour"),
+    found = pictures_of(part)
+    return with_pictures(
+        part, {place: pictures.smaller(texture, role, halvings) for place, (texture, role) in found.items()}
     )
-    if part.texture is None:
-        return replace(part, material=material)
-    base = pictures.smaller(Texture(data=part.texture, mime_type=part.texture_mime_type), "colour", halvings)
-    return replace(part, material=material, texture=base.data, texture_mime_type=base.mime_type)

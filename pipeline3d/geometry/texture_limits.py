@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
+from pipeline3d.geometry.part_pictures import pictures_of, with_pictures
 from pipeline3d.geometry.picture_headers import read_picture_header
 from pipeline3d.geometry.texturing import Role, read_pixels, shrink, write_pixels
-
-MAPS: dict[str, Role] = {
-    "metallic_roughness": "data",
-    "normal": "normal",
-    "occlusion": "data",
-    "emissive": "colour",
-}
 
 
 def limit_textures(model: Model, longest_px: int) -> Model:
@@ -32,14 +23,7 @@ def limit_textures(model: Model, longest_px: int) -> Model:
         return found
 
     def limit_part(part: TexturedMesh) -> TexturedMesh:
-        pictures: dict[str, Texture | None] = {name: getattr(part.material, name) for name in MAPS}
-        smaller: dict[str, Any] = {
-            name: limited(found, MAPS[name]) for name, found in pictures.items() if found is not None
-        }
-        material = replace(part.material, **smaller)
-        if part.texture is None:
-            return replace(part, material=material)
-        base = limited(Texture(data=part.texture, mime_type=part.texture_mime_type), "colour")
-        return replace(part, material=material, texture=base.data, texture_mime_type=base.mime_type)
+        found = pictures_of(part)
+        return with_pictures(part, {place: limited(*picture) for place, picture in found.items()})
 
     return Model(parts=tuple(limit_part(part) for part in model.parts))

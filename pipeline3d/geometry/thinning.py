@@ -53,11 +53,8 @@ def _thin_out_part(part: TexturedMesh, low: npt.NDArray[Any], extent: float, err
     if not len(faces):
         return part
     used, renumbered = np.unique(faces, return_inverse=True)
-    return replace(
-        part,
-        faces=renumbered.reshape(-1, 3).astype(np.int32),
-        **{name: array[used] for name, array in arrays.items()},  # type: ignore[arg-type]
-    )
+    left: dict[str, Any] = {name: array[used] for name, array in arrays.items()}
+    return replace(part, faces=renumbered.reshape(-1, 3).astype(np.int32), **left)
 
 
 def _weighed(

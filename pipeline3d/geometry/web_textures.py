@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from pipeline3d.geometry import ktx2
 from pipeline3d.geometry.mesh import Model, Texture, TexturedMesh
+from pipeline3d.geometry.part_pictures import BASE, pictures_of, with_pictures
 from pipeline3d.geometry.texturing import (
     FORMATS,
     JPEG,
@@ -72,7 +73,7 @@ def compressing_textures(
 
         def finish() -> Model:
             done = {wanted: future.result() for wanted, future in started.items()}
-            return Model(parts=tuple(_with_pictures(part, done) for part in model.parts))
+            return Model(parts=tuple(_with_done(part, done) for part in model.parts))
 
         yield finish
     finally:
@@ -134,33 +135,17 @@ def looks_alike(source: Pixels, found: Pixels, role: Role) -> bool:
 
 def _pictures_of(model: Model) -> Iterator[_Wanted]:
     for part in model.parts:
-        yield from _pictures_of_part(part).values()
+        yield from _wanted_of(part).values()
 
 
-def _pictures_of_part(part: TexturedMesh) -> dict[str, _Wanted]:
-    """The part's pictures by their place in it; one that packs occlusion as well is data both times."""
-    material = part.material
-    found: dict[str, _Wanted] = {}
-    if part.texture is not None:
-        base = Texture(data=part.texture, mime_type=part.texture_mime_type)
-        found["base"] = _Wanted(base, "colour", material.alpha_mode != "OPAQUE")
-    places: tuple[tuple[str, Role], ...] = (
-        ("metallic_roughness", "data"),
-        ("occlusion", "data"),
-        ("normal", "normal"),
-        ("emissive", "colour"),
-    )
-    for place, role in places:
-        texture = getattr(material, place)
-        if texture is not None:
-            found[place] = _Wanted(texture, role, False)
-    return found
+def _wanted_of(part: TexturedMesh) -> dict[str, _Wanted]:
+    """The part's pictures by their place in it; only the base colour may be seen through."""
+    see_through = part.material.alpha_mode != "OPAQUE"
+    return {
+        place: _Wanted(texture, role, see_through and place == BASE)
+        for place, (texture, role) in pictures_of(part).items()
+    }
 
 
-def _with_pictures(part: TexturedMesh, done: dict[_Wanted, Texture]) -> TexturedMesh:
-    found = {place: done[wanted] for place, wanted in _pictures_of_part(part).items()}
-    base = found.pop("base", None)
-    material = replace(part.material, **found)  # type: ignore[arg-type]
-    if base is None:
-        return replace(part, material=material)
-    return replace(part, material=material, texture=base.data, texture_mime_type=base.mime_type)
+def _with_done(part: TexturedMesh, done: dict[_Wanted, Texture]) -> TexturedMesh:
+    return with_pictures(part, {place: done[wanted] for place, wanted in _wanted_of(part).items()})
