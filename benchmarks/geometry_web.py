@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from benchmarks import npm_packages
 from benchmarks.reporting import bar, print_bars, write_report
 from pipeline3d.generation import inflation
 from pipeline3d.geometry.glb import decode_model, encode_model
@@ -81,20 +81,7 @@ def make_model(photo_px: int, quality: inflation.Quality, *, seed: int = 0) -> M
 
 def install_yardstick(folder: Path) -> Path:
     """The gltf-transform program, by npm. Raises SystemExit where there is no npm."""
-    npm = shutil.which("npm")
-    if npm is None:
-        raise SystemExit("npm is not on PATH; --without-yardstick measures our own figures only.")
-    command = [
-        npm,
-        "install",
-        "--prefix",
-        str(folder),
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        PACKAGE,
-    ]
-    subprocess.run(command, check=True, timeout=600, cwd=folder)
+    npm_packages.install(PACKAGE, folder, otherwise="--without-yardstick measures our own figures only.")
     return folder / "node_modules" / ".bin" / "gltf-transform"
 
 

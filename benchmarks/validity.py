@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import npm_packages
 from benchmarks.geometry_web import make_model
 from benchmarks.reporting import bar, print_bars, write_report
 from pipeline3d.errors import BrokenModelOutput
@@ -113,20 +114,11 @@ def check(name: str, model: Model, folder: Path) -> dict[str, Any]:
 
 def ask_khronos(files: list[Path], folder: Path) -> list[dict[str, Any]]:
     """The validator's counts for each file. Raises SystemExit where there is no npm."""
-    npm, node = shutil.which("npm"), shutil.which("node")
-    if npm is None or node is None:
-        raise SystemExit("npm and node are not on PATH; --without-khronos uses our own check only.")
-    install = [
-        npm,
-        "install",
-        "--prefix",
-        str(folder),
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-        PACKAGE,
-    ]
-    subprocess.run(install, check=True, timeout=600, cwd=folder)
+    otherwise = "--without-khronos uses our own check only."
+    npm_packages.install(PACKAGE, folder, otherwise=otherwise)
+    node = shutil.which("node")
+    if node is None:
+        raise SystemExit(f"node is not on PATH; {otherwise}")
     script = folder / "validate.js"
     script.write_text(VALIDATE)
     ran = subprocess.run(
