@@ -26,8 +26,33 @@ from pipeline3d.requests.catalogue import (
 )
 from pipeline3d.values import JobState, Kind
 
-SCENE_ASSET, MODEL_ASSET = "scene_code", "glb_export"
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeededOfSource:
+    """What a request needs of the earlier job that it names."""
+
+    asset: str
+    what: str
+    code: str
+    hint: str
+
+
+NEEDED_OF_SOURCE = {
+    Kind.SCENE_TO_3D: NeededOfSource(
+        asset="scene_code",
+        what="a scene code",
+        code="unknown_scene",
+        hint="Name a job of a TripoSR model that succeeded, as source_job_id.",
+    ),
+    Kind.EXPORT_MODEL: NeededOfSource(
+        asset="glb_export",
+        what="a model",
+        code="unknown_source",
+        hint="Name a job of yours that succeeded, as source_job_id.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,10 +116,8 @@ async def _check(
     checked = check_request(
         model, body.input_params, prompt=body.prompt, bucket=services.settings.minio_bucket
     )
-    if model.kind is Kind.SCENE_TO_3D:
-        await check_source_scene(services, account, UUID(checked.params["source_job_id"]))
-    if model.kind is Kind.EXPORT_MODEL and "source_job_id" in checked.params:
-        await check_source_model(services, account, UUID(checked.params["source_job_id"]))
+    if model.kind in NEEDED_OF_SOURCE and "source_job_id" in checked.params:
+        await check_source(services, account, model.kind, UUID(checked.params["source_job_id"]))
     upload = None
     if model.kind in KINDS_OF_FILE and checked.input_key is not None:
         check = check_uploaded_image if model.kind in KINDS_OF_PICTURE else check_uploaded_model
@@ -117,23 +140,12 @@ async def _check(
     )
 
 
-async def check_source_scene(services: Services, account: Account, source: UUID) -> None:
-    """Refuse a scene code that does not exist, or is of somebody else: both are answered alike."""
-    if not await _has_artifact(services, account, source, SCENE_ASSET):
+async def check_source(services: Services, account: Account, kind: Kind, source: UUID) -> None:
+    """Refuse an earlier job that does not exist, is of somebody else or has not what is needed: all alike."""
+    needed = NEEDED_OF_SOURCE[kind]
+    if not await _has_artifact(services, account, source, needed.asset):
         raise InvalidParameters(
-            f"You have no job {source} with a scene code.",
-            code="unknown_scene",
-            hint="Name a job of a TripoSR model that succeeded, as source_job_id.",
-        )
-
-
-async def check_source_model(services: Services, account: Account, source: UUID) -> None:
-    """Refuse a model that does not exist, or is of somebody else: both are answered alike."""
-    if not await _has_artifact(services, account, source, MODEL_ASSET):
-        raise InvalidParameters(
-            f"You have no job {source} with a model.",
-            code="unknown_source",
-            hint="Name a job of yours that succeeded, as source_job_id.",
+            f"You have no job {source} with {needed.what}.", code=needed.code, hint=needed.hint
         )
 
 
