@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline3d.explained_errors import explains_errors
+
+if TYPE_CHECKING:
+    from pipeline3d.client import Pipeline3dClient
 
 Job = dict[str, Any]
 SHOWN_DIGITS = 12
@@ -91,10 +94,7 @@ def _origin(job: Job) -> dict[str, Any]:
 @explains_errors
 def explain_command(job_id: Any) -> None:
     """Say how a job's files came to be: parameters, seed, and the hash of every step."""
-    from pipeline3d.installation import read_installation
-    from pipeline3d.running import sign_in
-
-    for line in explain(sign_in(read_installation()).get_job(job_id)):
+    for line in explain(_signed_in_client().get_job(job_id)):
         click.echo(line)
 
 
@@ -103,10 +103,7 @@ def explain_command(job_id: Any) -> None:
 @explains_errors
 def rerun(job_id: Any) -> None:
     """Ask for the same once more, with all parameters and the seed, and compare what comes out."""
-    from pipeline3d.installation import read_installation
-    from pipeline3d.running import sign_in
-
-    client = sign_in(read_installation())
+    client = _signed_in_client()
     first = client.get_job(job_id)
     params = {name: value for name, value in first["params"].items() if name not in LEFT_OUT}
     second = client.wait(client.create_job(first["model_id"], params, prompt=first["prompt"])["id"])
@@ -119,6 +116,13 @@ def rerun(job_id: Any) -> None:
     verdict = same_shape(first, second)
     click.echo("the same mesh" if verdict else "another mesh" if verdict is False else "no mesh to compare")
     sys.exit(0 if verdict else 1)
+
+
+def _signed_in_client() -> Pipeline3dClient:
+    from pipeline3d.installation import read_installation
+    from pipeline3d.running import sign_in
+
+    return sign_in(read_installation())
 
 
 COMMANDS = (explain_command, rerun)

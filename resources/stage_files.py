@@ -6,9 +6,8 @@ with their sha256 in the artifacts table. No pickles, nothing in memory, nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -99,25 +98,13 @@ class StageFiles(dg.ConfigurableResource["StageFiles"]):
             )
         return local
 
-    def names(self, run: RunGuard, assets: Iterable[str]) -> list[tuple[str, str]]:
-        """(asset, name) of every file that these stages stored, in the order of the stages."""
-        wanted = list(assets)
-        found = wait_out_outage(lambda: self.jobs_database.connect().list_artifact_names(run.job.job_id))
-        return sorted(
-            ((asset, name) for asset, name in found if asset in wanted),
-            key=lambda one: (wanted.index(one[0]), one[1]),
+    def list_files(self, run: RunGuard, assets: Sequence[str]) -> dict[tuple[str, str], StoredObject]:
+        """What these stages stored for the request, by asset and name, in the order of the stages."""
+        found = wait_out_outage(lambda: self.jobs_database.connect().list_artifacts(run.job.job_id))
+        ordered = sorted(
+            (file for file in found if file[0] in assets), key=lambda file: (assets.index(file[0]), file[1])
         )
-
-    def hashes(self, run: RunGuard, assets: Iterable[str]) -> dict[str, str]:
-        """The sha256 of the files (asset/name) of these stages, of those that the request has."""
-        found = {}
-        for asset, name in self.names(run, assets):
-            recorded = wait_out_outage(
-                partial(self.jobs_database.connect().read_artifact, run.job.job_id, asset, name)
-            )
-            if recorded is not None and recorded.sha256 is not None:
-                found[f"{asset}/{name}"] = recorded.sha256
-        return found
+        return {file: found[file] for file in ordered}
 
     def facts(self, run: RunGuard, asset: str, name: str | None = None) -> dict[str, Any] | None:
         """What was recorded with a stage's file (the newest, or by its name); None where there is none."""

@@ -23,14 +23,12 @@ from pipeline3d.errors import InvalidParameters, UnusableInput
 from pipeline3d.geometry.bundle_checks import BLOCK, MANIFEST, MOST_FILES, clashing_names, name_problem
 from pipeline3d.geometry.gate import QualityReport
 from pipeline3d.geometry.snippets import Compression, ViewerSources, build_page, plain_text
+from pipeline3d.geometry.zip_entries import plain_entry
 
 GENERATOR = "Pipeline3D"
 MANIFEST_VERSION = 1
 PAGE, README, REPORT_JSON, REPORT_TEXT = "index.html", "README.txt", "report.json", "report.txt"
 OWN_NAMES = (MANIFEST, PAGE, README, REPORT_JSON, REPORT_TEXT)
-FIXED_TIME = (1980, 1, 1, 0, 0, 0)
-"""The oldest time that a ZIP can hold."""
-UNIX, READABLE = 3, 0o100644 << 16
 LONGEST_STEM = 60
 
 MEDIA_TYPES = {
@@ -238,9 +236,7 @@ def _json_bytes(value: Any) -> bytes:
 def _add(archive: zipfile.ZipFile, file: BundleFile) -> dict[str, Any]:
     """Put one file in, and describe it as it was read: what the manifest says is what is inside."""
     suffix = Path(file.name).suffix.lower()
-    entry = zipfile.ZipInfo(file.name, FIXED_TIME)
-    entry.create_system, entry.external_attr = UNIX, READABLE
-    entry.compress_type = zipfile.ZIP_STORED if suffix in STORED else zipfile.ZIP_DEFLATED
+    entry = plain_entry(file.name, zipfile.ZIP_STORED if suffix in STORED else zipfile.ZIP_DEFLATED)
     # Before it is written, the size decides whether the entry can be longer than 2 GiB.
     entry.file_size = len(file.content) if isinstance(file.content, bytes) else file.content.stat().st_size
     length, digest = 0, hashlib.sha256()

@@ -119,8 +119,15 @@ def place(
     return Model(parts=tuple(_moved(part, origin, scale, turn) for part in model.parts))
 
 
-def place_for(model: Model, target: str, *, size_m: float | None, size_axis: SizeAxis = "longest") -> Model:
-    """`place` as one of `TARGETS` wants it. Raises InvalidParameters `unknown_target`."""
+def place_for(
+    model: Model,
+    target: str,
+    *,
+    size_m: float | None,
+    size_axis: SizeAxis = "longest",
+    pivot: Pivot | None = None,
+) -> Model:
+    """`place` as one of `TARGETS` wants it, unless told another pivot. InvalidParameters `unknown_target`."""
     if target not in TARGETS:
         raise InvalidParameters(
             f"There is no target {target!r}.", code="unknown_target", hint=f"Known: {', '.join(TARGETS)}."
@@ -130,7 +137,7 @@ def place_for(model: Model, target: str, *, size_m: float | None, size_axis: Siz
         model,
         size_m=size_m,
         size_axis=size_axis,
-        pivot=chosen.pivot,
+        pivot=pivot or chosen.pivot,
         up_axis=chosen.up_axis,
         unit=chosen.unit,
     )

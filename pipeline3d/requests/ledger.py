@@ -202,21 +202,13 @@ class JobLedger:
             else reading.read_named_artifact(job_id, asset, name)
         )
         row = self._first(statement)
-        if row is None:
-            return None
-        return StoredObject(
-            key=row.storage_path,
-            size=row.file_size_bytes,
-            sha256=row.sha256,
-            content_type=row.content_type,
-            metadata=row.metadata,
-        )
+        return None if row is None else _stored(row)
 
-    def list_artifact_names(self, job_id: UUID) -> list[tuple[str, str]]:
-        """(asset, name) of everything that is stored for a request, in the order in which it came to be."""
+    def list_artifacts(self, job_id: UUID) -> dict[tuple[str, str], StoredObject]:
+        """What stages stored for a request, by asset and name; an upload, of unknown hash, is left out."""
         with self._engine.connect() as connection:
             rows = connection.execute(reading.list_artifacts(), {"the_jobs": [job_id]}).all()
-        return [(row.asset, row.name) for row in rows]
+        return {(row.asset, row.name): _stored(row) for row in rows if row.sha256 is not None}
 
     def succeed(self, job_id: UUID, run_id: str) -> None:
         """Finish with success."""
@@ -310,6 +302,16 @@ class JobLedger:
     def _scalar(self, statement: Executable, **values: Any) -> Any:
         with self._engine.connect() as connection:
             return connection.execute(statement, values).scalar()
+
+
+def _stored(row: Row[Any]) -> StoredObject:
+    return StoredObject(
+        key=row.storage_path,
+        size=row.file_size_bytes,
+        sha256=row.sha256,
+        content_type=row.content_type,
+        metadata=row.metadata,
+    )
 
 
 def _claim(row: Row[Any]) -> Claim:

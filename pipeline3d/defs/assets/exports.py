@@ -1,7 +1,6 @@
 """The delivered model in its forms, each made of the same GLB, read back and compared before it goes out."""
 
 import json
-import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pipeline3d.geometry.lods import Lod, build_lods
 from pipeline3d.geometry.mesh import Model
 from pipeline3d.geometry.structure_check import check_glb
 from pipeline3d.geometry.texture_limits import limit_textures
+from pipeline3d.geometry.zip_entries import pack_folder
 from pipeline3d.values import ArtifactType, JobInput, Kind
 from resources.catalogue import shipped_model
 from resources.request_run import RequestRun
@@ -53,7 +53,10 @@ def glb_export(
         extras = provenance(
             run.job,
             origin,
-            source=stage_files.hashes(run, SOURCES),
+            source={
+                f"{asset}/{name}": stored.sha256
+                for (asset, name), stored in stage_files.list_files(run, SOURCES).items()
+            },
             made_from=run.made_from["glb_export"],
         )
         path = scratch_file(run, "glb_export", "model.glb")
@@ -242,8 +245,6 @@ def describe_level(number: int, level: Lod) -> dict[str, Any]:
 
 
 FOR_PRINTERS = ("stl", "3mf")
-OLDEST_TIME = (1980, 1, 1, 0, 0, 0)
-"""That a ZIP can hold."""
 LEVELS = "lods.json"
 """The table of the levels of detail."""
 PARTS = "parts"
@@ -263,13 +264,13 @@ def write_format(
     if name == "gltf":
         parts = write_gltf(model, folder / PARTS, name="model", extras=extras)
         require_same(parts[0], model)
-        return _zip(folder / PARTS, folder / "model-gltf.zip")
+        return pack_folder(folder / PARTS, folder / "model-gltf.zip")
     target = pose.TARGETS[target_of(name, wanted)]
-    posed = pose.place(model, size_m=None, pivot=wanted.pivot, up_axis=target.up_axis, unit=target.unit)
+    posed = pose.place_for(model, target.name, size_m=None, pivot=wanted.pivot)
     if name == "obj":
         parts = obj.write_obj(posed, folder / PARTS, name="model")
         require_same(parts[0], posed)
-        return _zip(folder / PARTS, folder / "model-obj.zip")
+        return pack_folder(folder / PARTS, folder / "model-obj.zip")
     path = folder / f"model.{name}"
     if name == "3mf":
         threemf.write_3mf(posed, path, unit=target.unit, up_axis=target.up_axis)
@@ -283,17 +284,6 @@ def write_format(
 def target_of(name: str, wanted: DeliverySettings) -> str:
     """Where a format goes if the request does not say: what only printers read goes to a slicer."""
     return wanted.target or ("slicer" if name in FOR_PRINTERS else "web")
-
-
-def _zip(folder: Path, path: Path) -> Path:
-    """The same bytes for the same files, whenever they were written."""
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in sorted(folder.iterdir()):
-            entry = zipfile.ZipInfo(file.name, OLDEST_TIME)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, file.read_bytes())
-    return path
 
 
 def write_glb(path: Path, data: bytes, source: Model, **known: Any) -> None:

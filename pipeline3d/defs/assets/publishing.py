@@ -82,7 +82,6 @@ def inspect_delivery(
     run: RunGuard, stage_files: StageFiles, delivered: bytes
 ) -> tuple[DeliveryFacts, tuple[gate.AppliedFix, ...]]:
     """The facts of all files, and what was mended on the way from the model's own mesh."""
-    draft = glb.decode_model(fetch_unrepaired(run, stage_files).read_bytes())
     repaired = glb.decode_model(stage_files.fetch(run, "repaired_mesh").read_bytes())
     model = glb.decode_model(delivered)
     measured = replace(measuring.measure(model), thinnest_m=thickness.measure_thinnest(model))
@@ -101,16 +100,16 @@ def inspect_delivery(
         # a second and a half for 100,000 faces: only where it matters
         self_intersections=count_crossing_faces(model) if delivery_of(run.job).profile == "print" else None,
     )
-    changes = (stage_files.facts(run, "repaired_mesh") or {}).get("changes", [])
-    facts_of_draft, facts_of_repaired = (
-        describe_delivery(one, measuring.measure(one)) for one in (draft, repaired)
-    )
-    repairs = gate.fixes_between(
-        facts_of_draft,
-        facts_of_repaired,
-        step="repaired_mesh",
-        done=repair_sentences(repairing.Change(**change) for change in changes),
-    )
+    facts_of_repaired = describe_delivery(repaired, measuring.measure(repaired))
+    repairs: tuple[gate.AppliedFix, ...] = ()
+    if changes := (stage_files.facts(run, "repaired_mesh") or {}).get("changes"):
+        draft = glb.decode_model(fetch_unrepaired(run, stage_files).read_bytes())
+        repairs = gate.fixes_between(
+            describe_delivery(draft, measuring.measure(draft)),
+            facts_of_repaired,
+            step="repaired_mesh",
+            done=repair_sentences(repairing.Change(**change) for change in changes),
+        )
     exports = gate.fixes_between(facts_of_repaired, facts, step="glb_export", done=DONE_BY_EXPORT)
     return facts, (*repairs, *exports)
 
@@ -211,7 +210,7 @@ def collect_files(run: RunGuard, stage_files: StageFiles) -> Iterator[BundleFile
     """The published files of this request, with what each is for."""
     table = (stage_files.facts(run, "lods", LEVELS) or {}).get("levels", [])
     levels = {f"lod-{level['level']}.glb" for level in table}  # an earlier attempt may have left others
-    for asset, name in stage_files.names(run, BUNDLED):
+    for asset, name in stage_files.list_files(run, BUNDLED):
         role = "lod" if name in levels else ROLE_OF_FILE.get(f"{asset}/{name}")
         if role is None:
             continue  # tables, which the manifest and the report tell too

@@ -22,6 +22,7 @@ from pipeline3d.geometry.formats.text_tables import decimals_for, integer_column
 from pipeline3d.geometry.formats.whole_files import write_whole
 from pipeline3d.geometry.mesh import Model, TexturedMesh
 from pipeline3d.geometry.topology import weld
+from pipeline3d.geometry.zip_entries import plain_entry
 
 Unit = Literal["m", "cm", "mm", "in"]
 UpAxis = Literal["y", "z"]
@@ -32,7 +33,6 @@ UNITS: dict[Unit, tuple[str, float]] = {
     "in": ("inch", 1.0),
 }
 """The file's unit and what the model's numbers are multiplied by; metres become the slicers' own unit."""
-EARLIEST = (1980, 1, 1, 0, 0, 0)
 EFFORT = 4
 """zlib's level: the default takes twice as long for 3 % less."""
 CORE = "http://schemas.microsoft.com/3dmanufacturing/core/2015/02"
@@ -89,12 +89,9 @@ def _package(documents: dict[str, bytes]) -> bytes:
         "_rels/.rels": RELATIONSHIPS.encode(),
         **documents,
     }
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=EFFORT) as package:
+    with zipfile.ZipFile(buffer, "w") as package:
         for name, content in entries.items():
-            entry = zipfile.ZipInfo(name, EARLIEST)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            package.writestr(entry, content)
+            package.writestr(plain_entry(name), content, compresslevel=EFFORT)
     return buffer.getvalue()
 
 

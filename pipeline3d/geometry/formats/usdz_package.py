@@ -9,12 +9,12 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from pipeline3d.geometry.zip_entries import plain_entry
+
 ALIGNMENT = 64
 LOCAL_HEADER_BYTES, EXTRA_HEADER_BYTES = 30, 4
 PADDING_ID = 0x1986
 """The extra field's number that OpenUSD's own writer uses."""
-EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""ZIP's first date: the time of writing is no part of the content."""
 CRATE_MAGIC = b"PXR-USDC"
 PICTURE_TYPES = {".png": b"\x89PNG\r\n\x1a\n", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff"}
 MOST_ENTRIES = 4096
@@ -24,8 +24,7 @@ def write_package(path: Path, entries: Sequence[tuple[str, bytes]]) -> None:
     """Names with their content, the root layer first."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=False) as package:
         for name, content in entries:
-            entry = zipfile.ZipInfo(name, EARLIEST)
-            entry.external_attr = 0o644 << 16
+            entry = plain_entry(name, zipfile.ZIP_STORED)
             assert package.fp is not None
             start = package.fp.tell() + LOCAL_HEADER_BYTES + len(name.encode())
             entry.extra = _padding(-start % ALIGNMENT)
