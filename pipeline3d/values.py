@@ -51,6 +51,34 @@ class EventType(StrEnum):
     ERROR = "ERROR"
 
 
+class Role(StrEnum):
+    """What a user is to the installation; `requests.permissions` says what each may do."""
+
+    MEMBER = "member"
+    ANALYST = "analyst"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+class Scope(StrEnum):
+    """What a key or a session may do."""
+
+    JOBS_READ = "jobs:read"
+    JOBS_WRITE = "jobs:write"
+    """Create, change, cancel and delete jobs, and upload for them."""
+    SHARES_WRITE = "shares:write"
+    WEBHOOKS_WRITE = "webhooks:write"
+    """See and change webhooks: whoever may can send what jobs say to an address."""
+    KEYS_WRITE = "keys:write"
+    """See, make and revoke one's own keys, and sessions."""
+    LINEAGE_READ = "lineage:read"
+    """The read-only Dagster UI, where the requests of all users are seen."""
+    OPS = "ops"
+    """The Dagster UI, where runs are started and ended."""
+    ADMIN = "admin"
+    """Users, their limits, everybody's keys, the audit log."""
+
+
 class Kind(StrEnum):
     """What is asked for. Each kind is a Dagster asset job, or two: see `Route`."""
 

@@ -17,7 +17,19 @@ import pipeline3d
 from pipeline3d.api.bodies import Problem
 from pipeline3d.api.middleware import RequestGuard
 from pipeline3d.api.problems import add_problem_handlers
-from pipeline3d.api.routers import accounts, health, jobs, models, pages, previews, products, uploads
+from pipeline3d.api.routers import (
+    accounts,
+    artifacts,
+    events,
+    health,
+    jobs,
+    models,
+    pages,
+    previews,
+    products,
+    submitting,
+    uploads,
+)
 from pipeline3d.api.services import Services, build_services
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.settings import Settings, load_settings
@@ -57,8 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(previews.router)
-    for router in (accounts.router, uploads.router, jobs.router, models.router, products.router):
-        app.include_router(router, prefix=API_PREFIX)
+    for module in (accounts, uploads, submitting, jobs, events, artifacts, models, products):
+        app.include_router(module.router, prefix=API_PREFIX)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 

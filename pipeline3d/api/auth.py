@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Depends
 from fastapi.security import APIKeyHeader
 
 from pipeline3d.api.services import AppServices, Services
-from pipeline3d.errors import NotAuthenticated, RequestError
+from pipeline3d.errors import NotAuthenticated, NotYours, RequestError
 from pipeline3d.requests import accounts
 from pipeline3d.requests.accounts import Account
+from pipeline3d.values import Scope
 
 API_KEY_HEADER = "x-api-key"
 LOGIN_KEY_NAME = "login"
@@ -34,10 +36,30 @@ async def require_account(services: AppServices, api_key: Annotated[str | None, 
         )
     if row.use_is_stale:
         await services.execute(accounts.touch_key(row.key_id))
-    return Account(id=row.id, username=row.username, is_active=row.is_active, is_superuser=row.is_superuser)
+    return accounts.account_of_row(row)
 
 
 CurrentAccount = Annotated[Account, Depends(require_account)]
+"""Anybody who is known; what this key may do is not asked."""
+
+
+def allowed(scope: Scope) -> Callable[[Account], Account]:
+    """A dependency that gives the caller's account where key or session may do this, and refuses others."""
+
+    def require_scope(account: CurrentAccount) -> Account:
+        if scope not in account.scopes:
+            raise NotYours(
+                f"This needs the scope {scope.value}, which your key or role does not have.",
+                code="missing_scope",
+                hint="Use a key with that scope, or ask an administrator for the role.",
+            )
+        return account
+
+    return require_scope
+
+
+Reader = Annotated[Account, Depends(allowed(Scope.JOBS_READ))]
+Writer = Annotated[Account, Depends(allowed(Scope.JOBS_WRITE))]
 
 
 async def log_in(services: Services, username: str, password: str) -> str:

@@ -1,13 +1,11 @@
 """The tables of the service: one definition that statements and migrations share.
 
+Those of accounts, webhooks and files that callers bring or share are in modules of their own beside this one.
 The database refuses what must never be stored: an unknown state, a finished request without its end, a
 running one without its run, a failure without its code. Nothing here knows how a row is used.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from enum import StrEnum
 
 from sqlalchemy import (
     BigInteger,
@@ -18,7 +16,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
-    MetaData,
+    Numeric,
     SmallInteger,
     Table,
     Text,
@@ -27,32 +25,28 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, TIMESTAMP
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from pipeline3d.values import FINISHED_STATES, ArtifactType, EventType, JobState
+from pipeline3d.database.columns import NO_JSON, NO_TEXTS, TIME, created_at, metadata, one_of
+from pipeline3d.values import FINISHED_STATES, ArtifactType, EventType, JobState, Role
 
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-TIME = TIMESTAMP(timezone=True)
-NO_JSON = text("'{}'::jsonb")
-NO_TEXTS = text("'{}'::text[]")
-
-
-def _created_at() -> Column[object]:
-    return Column("created_at", TIME, nullable=False, server_default=func.now())
-
-
-def _one_of(column: str, allowed: Iterable[StrEnum]) -> str:
-    values = ", ".join(f"'{value}'" for value in sorted(allowed))
-    return f"{column} IN ({values})"
+__all__ = [
+    "NAMES_AN_UPLOAD",
+    "api_keys",
+    "artifacts",
+    "batches",
+    "device_leases",
+    "idempotency_keys",
+    "installation_values",
+    "job_events",
+    "jobs",
+    "launched_runs",
+    "metadata",
+    "models",
+    "pauses",
+    "users",
+    "workers",
+]
 
 
 users = Table(
@@ -63,11 +57,23 @@ users = Table(
     Column("password_hash", Text, nullable=False),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),
     Column("is_superuser", Boolean, nullable=False, server_default=text("false")),
+    # What its keys and sessions may do at most: see `requests.permissions`.
+    Column("role", Text, nullable=False, server_default="member"),
+    # Answers as an earlier system gave them, for front ends that are not changed; none is our own form.
+    Column("compatibility", Text),
     # Requests of this user in work at a time; the installation's limit where none is set.
     Column("max_concurrent_jobs", Integer),
-    _created_at(),
+    # Jobs that have not ended, requests to the API in a minute, cost in a month; none is no limit of its own.
+    Column("max_open_jobs", Integer),
+    Column("requests_per_minute", Integer),
+    Column("monthly_cost_units", Numeric(14, 3)),
+    created_at(),
     CheckConstraint("char_length(username) BETWEEN 1 AND 150", name="username_length"),
     CheckConstraint("max_concurrent_jobs >= 0", name="concurrency_range"),
+    CheckConstraint("max_open_jobs >= 0", name="open_jobs_range"),
+    CheckConstraint("requests_per_minute >= 1", name="requests_range"),
+    CheckConstraint("monthly_cost_units >= 0", name="cost_range"),
+    CheckConstraint(one_of("role", Role), name="known_role"),
 )
 
 api_keys = Table(
@@ -79,11 +85,16 @@ api_keys = Table(
     # The key itself is never stored: it has 256 random bits, so a plain hash cannot be guessed back.
     Column("key_hash", Text, nullable=False, unique=True),
     Column("prefix", Text, nullable=False),
+    # None of them is everything that its user's role may do.
     Column("scopes", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    # As those of its user; both are kept to.
+    Column("max_open_jobs", Integer),
+    Column("requests_per_minute", Integer),
+    Column("monthly_cost_units", Numeric(14, 3)),
     Column("expires_at", TIME),
     Column("revoked_at", TIME),
     Column("last_used_at", TIME),
-    _created_at(),
+    created_at(),
     CheckConstraint("key_hash ~ '^[0-9a-f]{64}$'", name="key_hash_is_sha256"),
 )
 
@@ -105,7 +116,7 @@ models = Table(
     # Whether this installation can run it, and if not: a code, the reason, and what to do.
     Column("readiness", JSONB, nullable=False, server_default=text("""'{"ready": true}'::jsonb""")),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),
-    _created_at(),
+    created_at(),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
 )
 
@@ -145,17 +156,34 @@ jobs = Table(
     Column("cancel_requested_at", TIME),
     Column("deadline", TIME),
     Column("expires_at", TIME),
-    _created_at(),
+    # Held by its owner: it waits, and is not dispatched before it is released.
+    Column("held", Boolean, nullable=False, server_default=text("false")),
+    # It waits for this other request of the same user to succeed, whose model it takes.
+    Column("waits_for", Uuid),
+    # The request whose model it takes, and the one of which it is a changed copy. They may be gone by now.
+    Column("input_job_id", Uuid),
+    Column("rerun_of", Uuid),
+    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="SET NULL")),
+    # The key that asked for it, for the limits of keys.
+    Column("key_id", Uuid),
+    Column("cost_units", Numeric(14, 3), nullable=False, server_default="0"),
+    # Where its owner wants to be told of it: see `webhook_tables`.
+    Column("callback_url", Text),
+    Column("callback_events", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
+    Column("callback_format", Text),
+    # Asked to be deleted: its owner does not see it any more, and what it left is being removed.
+    Column("deleted_at", TIME),
+    created_at(),
     Column("updated_at", TIME, nullable=False, server_default=func.now()),
     Column("started_at", TIME),
     Column("completed_at", TIME),
     UniqueConstraint("user_id", "idempotency_key"),
-    CheckConstraint(_one_of("state", JobState), name="known_state"),
+    CheckConstraint(one_of("state", JobState), name="known_state"),
     CheckConstraint("progress_percent BETWEEN 0 AND 100", name="progress_range"),
     CheckConstraint("priority BETWEEN -100 AND 100", name="priority_range"),
     CheckConstraint("attempt BETWEEN 1 AND max_attempts", name="attempt_range"),
     CheckConstraint(
-        f"({_one_of('state', FINISHED_STATES)}) = (completed_at IS NOT NULL)", name="finished_has_end"
+        f"({one_of('state', FINISHED_STATES)}) = (completed_at IS NOT NULL)", name="finished_has_end"
     ),
     CheckConstraint(
         "state NOT IN ('CANCELING', 'RUNNING') "
@@ -223,6 +251,43 @@ Index("ix_jobs_model_id", jobs.c.model_id)
 # The few requests whose files are kept for a time only.
 Index("ix_jobs_expires_at", jobs.c.expires_at, postgresql_where=text("expires_at IS NOT NULL"))
 
+# Pages of one's own jobs of a state, and of a batch; the few that wait for another one, or are being deleted.
+Index("ix_jobs_own_by_state", jobs.c.user_id, jobs.c.state, jobs.c.created_at.desc(), jobs.c.id.desc())
+Index("ix_jobs_batch_id", jobs.c.batch_id, postgresql_where=text("batch_id IS NOT NULL"))
+Index("ix_jobs_waits_for", jobs.c.waits_for, postgresql_where=text("waits_for IS NOT NULL"))
+Index("ix_jobs_deleted_at", jobs.c.deleted_at, postgresql_where=text("deleted_at IS NOT NULL"))
+
+batches = Table(
+    "batches",
+    metadata,
+    # Requests that came together. What could not become a job is said here, by its place in the batch.
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("source", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("refused", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    created_at(),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    # What was answered to a request with a key, for as long as the key counts. The row commits together with
+    # what the request made; the answer follows, and where a crash came between, it is made anew from that.
+    Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("job_id", Uuid),
+    Column("batch_id", Uuid),
+    Column("status", SmallInteger),
+    Column("answer", Text),
+    created_at(),
+    Column("expires_at", TIME, nullable=False),
+    CheckConstraint("(status IS NULL) = (answer IS NULL)", name="answer_is_whole"),
+    Index("ix_idempotency_keys_expires_at", "expires_at"),
+)
+
 artifacts = Table(
     "artifacts",
     metadata,
@@ -238,9 +303,9 @@ artifacts = Table(
     Column("sha256", Text),
     Column("file_size_bytes", BigInteger, nullable=False),
     Column("metadata", JSONB, nullable=False, server_default=NO_JSON),
-    _created_at(),
+    created_at(),
     UniqueConstraint("job_id", "asset", "name"),
-    CheckConstraint(_one_of("type", ArtifactType), name="known_type"),
+    CheckConstraint(one_of("type", ArtifactType), name="known_type"),
     CheckConstraint("file_size_bytes >= 0", name="size_range"),
     CheckConstraint("attempt >= 1", name="attempt_range"),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
@@ -258,9 +323,9 @@ job_events = Table(
     Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
     Column("event_type", Text, nullable=False),
     Column("payload", JSONB, nullable=False, server_default=NO_JSON),
-    _created_at(),
+    created_at(),
     Index("ix_job_events_job_id_id", "job_id", "id"),
-    CheckConstraint(_one_of("event_type", EventType), name="known_type"),
+    CheckConstraint(one_of("event_type", EventType), name="known_type"),
 )
 
 workers = Table(
@@ -310,7 +375,7 @@ pauses = Table(
     # A queue whose requests are not dispatched for now; '*' is every queue.
     Column("queue", Text, primary_key=True),
     Column("reason", Text, nullable=False, server_default=""),
-    _created_at(),
+    created_at(),
 )
 
 installation_values = Table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,19 +16,20 @@ from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import Insert, Select, Text, Update, bindparam, func, or_, select, true, update
+from sqlalchemy import Insert, Row, Select, Text, Update, bindparam, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import api_keys, users
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.leases import make_seconds, seconds_from_now
+from pipeline3d.requests.permissions import effective_scopes
+from pipeline3d.values import Role, Scope
 
 KEY_PREFIX = "p3d_"
 PREFIX_LENGTH = 8
 """How much of a key stays readable, so that its owner can tell keys apart."""
 
 LAST_USED_EVERY_S = 60
-DEFAULT_SCOPES = ("jobs:read", "jobs:write")
 
 _hasher = PasswordHasher()
 
@@ -40,6 +42,28 @@ class Account:
     username: str
     is_active: bool
     is_superuser: bool
+    role: Role = Role.MEMBER
+    scopes: frozenset[Scope] = frozenset()
+    """What may be done with the key or session that was sent: never more than the role allows."""
+    key_id: UUID | None = None
+    session_id: UUID | None = None
+    compatibility: str | None = None
+    """The earlier system whose form the answers have; None is our own."""
+
+
+def account_of_row(row: Row[Any]) -> Account:
+    """A row of `find_user_of_key` as a value."""
+    role = Role(row.role)
+    return Account(
+        id=row.id,
+        username=row.username,
+        is_active=row.is_active,
+        is_superuser=row.is_superuser,
+        role=role,
+        scopes=effective_scopes(role, row.scopes),
+        key_id=row.key_id,
+        compatibility=row.compatibility,
+    )
 
 
 def generate_api_key() -> str:
@@ -102,21 +126,37 @@ def create_user(username: str, password_hash: str, *, is_superuser: bool = False
     """Store a user; no row comes back where the name is taken."""
     return (
         insert(users)
-        .values(id=new_job_id(), username=username, password_hash=password_hash, is_superuser=is_superuser)
+        .values(
+            id=new_job_id(),
+            username=username,
+            password_hash=password_hash,
+            is_superuser=is_superuser,
+            role=Role.ADMIN if is_superuser else Role.MEMBER,
+        )
         .on_conflict_do_nothing(index_elements=[users.c.username])
         .returning(users.c.id)
     )
 
 
-def create_api_key(user_id: UUID, key: str, *, name: str, expires_s: float | None = None) -> Insert:
-    """Store a key's hash; one that was revoked works again, any other stays as it is."""
+def create_api_key(
+    user_id: UUID,
+    key: str,
+    *,
+    name: str,
+    expires_s: float | None = None,
+    scopes: Collection[Scope] = (),
+) -> Insert:
+    """Store a key's hash; one that was revoked works again, any other stays as it is.
+
+    Without scopes it may do all that its user's role allows.
+    """
     row = insert(api_keys).values(
         id=new_job_id(),
         user_id=user_id,
         name=name,
         key_hash=hash_api_key(key),
         prefix=key[:PREFIX_LENGTH],
-        scopes=list(DEFAULT_SCOPES),
+        scopes=sorted(scopes),
         expires_at=None if expires_s is None else seconds_from_now(expires_s),
     )
     return row.on_conflict_do_update(

@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from fastapi.responses import RedirectResponse
 
-from pipeline3d.api.routers.jobs import KeyPart
+from pipeline3d.api.routers.artifacts import KeyPart
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import RequestError
 from pipeline3d.requests import reading

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 
-from pipeline3d.api.auth import CurrentAccount
+from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ProductRead, VersionRead
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import link_result, view_jobs
@@ -23,7 +23,7 @@ MOST_VERSIONS = 50
 async def read_product(
     shop: Part,
     product_id: Part,
-    account: CurrentAccount,
+    account: Reader,
     services: AppServices,
     variant_id: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
 ) -> ProductRead:

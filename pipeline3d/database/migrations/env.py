@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from pipeline3d.database import access_tables, file_tables, webhook_tables  # noqa: F401  (so that they are known)
 from pipeline3d.database.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)

@@ -12,6 +12,7 @@ from sqlalchemy import func, inspect, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError
 
+from pipeline3d.database import access_tables, file_tables, webhook_tables  # noqa: F401  (so that they are known)
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import build_alembic_config, downgrade, migrate, newest_revision
 from pipeline3d.database.tables import jobs, metadata, models

@@ -1,0 +1,445 @@
+"""What an API that web apps trust needs: accounts, idempotency, batches, webhooks, uploads, share links.
+
+Runs before deployment: new tables, and new columns that have defaults or may be empty. An API of the version
+before goes on: it neither reads nor needs any of it. Keys keep what they could do, now and as roles say.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+USER_CHECKS = {
+    "open_jobs_range": "max_open_jobs >= 0",
+    "requests_range": "requests_per_minute >= 1",
+    "cost_range": "monthly_cost_units >= 0",
+    "known_role": "role IN ('admin', 'analyst', 'member', 'operator')",
+}
+
+
+def upgrade() -> None:
+    op.create_table(
+        "audit_log",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("actor_id", sa.Uuid(), nullable=True),
+        sa.Column("actor", sa.Text(), server_default="", nullable=False),
+        sa.Column("credential", sa.Text(), server_default="", nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("subject", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "details",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column("address", sa.Text(), server_default="", nullable=False),
+        sa.Column("request_id", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
+    )
+    op.create_index("ix_audit_log_actor_id_id", "audit_log", ["actor_id", "id"], unique=False)
+    op.create_index("ix_audit_log_created_at", "audit_log", ["created_at"], unique=False)
+    op.create_table(
+        "login_attempts",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("username", sa.Text(), nullable=False),
+        sa.Column("address", sa.Text(), nullable=False),
+        sa.Column("succeeded", sa.Boolean(), nullable=False),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_login_attempts")),
+    )
+    op.create_index(
+        "ix_login_attempts_address_created_at", "login_attempts", ["address", "created_at"], unique=False
+    )
+    op.create_index(
+        "ix_login_attempts_username_created_at", "login_attempts", ["username", "created_at"], unique=False
+    )
+    op.create_table(
+        "usage",
+        sa.Column("owner_id", sa.Uuid(), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("jobs", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("cost_units", sa.Numeric(precision=14, scale=3), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("owner_id", "month", name=op.f("pk_usage")),
+    )
+    op.create_table(
+        "batches",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("name", sa.Text(), server_default="", nullable=False),
+        sa.Column("source", sa.Text(), nullable=False),
+        sa.Column("size", sa.Integer(), nullable=False),
+        sa.Column(
+            "refused",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'[]'::jsonb"),
+            nullable=False,
+        ),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_batches_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_batches")),
+    )
+    op.create_index(op.f("ix_batches_user_id"), "batches", ["user_id"], unique=False)
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("request_hash", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("batch_id", sa.Uuid(), nullable=True),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "(status IS NULL) = (answer IS NULL)", name=op.f("ck_idempotency_keys_answer_is_whole")
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_idempotency_keys_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", "key", name=op.f("pk_idempotency_keys")),
+    )
+    op.create_index("ix_idempotency_keys_expires_at", "idempotency_keys", ["expires_at"], unique=False)
+    op.create_table(
+        "sessions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("token_hash", sa.Text(), nullable=False),
+        sa.Column("csrf_hash", sa.Text(), nullable=False),
+        sa.Column("user_agent", sa.Text(), server_default="", nullable=False),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "last_seen_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.CheckConstraint("csrf_hash ~ '^[0-9a-f]{64}$'", name=op.f("ck_sessions_csrf_hash_is_sha256")),
+        sa.CheckConstraint("token_hash ~ '^[0-9a-f]{64}$'", name=op.f("ck_sessions_token_hash_is_sha256")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_sessions_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sessions")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_sessions_token_hash")),
+    )
+    op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"], unique=False)
+    op.create_table(
+        "uploads",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("storage_path", sa.Text(), nullable=False),
+        sa.Column("filename", sa.Text(), nullable=False),
+        sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("file_size_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("sha256", sa.Text(), nullable=True),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("stored_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_uploads_sha256_form")),
+        sa.CheckConstraint("file_size_bytes >= 0", name=op.f("ck_uploads_size_range")),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_uploads_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
+        sa.UniqueConstraint("storage_path", name=op.f("uq_uploads_storage_path")),
+    )
+    op.create_index("ix_uploads_created_at", "uploads", ["created_at"], unique=False)
+    op.create_index(
+        "ix_uploads_user_id_sha256",
+        "uploads",
+        ["user_id", "sha256"],
+        unique=False,
+        postgresql_where=sa.text("sha256 IS NOT NULL"),
+    )
+    op.create_table(
+        "webhook_endpoints",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "events", postgresql.ARRAY(sa.Text()), server_default=sa.text("'{}'::text[]"), nullable=False
+        ),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("previous_secret", sa.Text(), nullable=True),
+        sa.Column("previous_secret_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("failing_since", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("disabled_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("disabled_reason", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.Column(
+            "updated_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_webhook_endpoints_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_endpoints")),
+    )
+    op.create_index(op.f("ix_webhook_endpoints_user_id"), "webhook_endpoints", ["user_id"], unique=False)
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("previous_secret", sa.Text(), nullable=True),
+        sa.Column("previous_secret_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_webhook_secrets_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("user_id", name=op.f("pk_webhook_secrets")),
+    )
+    op.create_table(
+        "webhook_deliveries",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("endpoint_id", sa.Uuid(), nullable=True),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=True),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("event", sa.Text(), nullable=False),
+        sa.Column("format", sa.Text(), server_default="standard", nullable=False),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("state", sa.Text(), server_default="PENDING", nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "next_attempt_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.Column("lease_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_status", sa.SmallInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.Column("delivered_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('PENDING', 'DELIVERED', 'FAILED', 'DROPPED')",
+            name=op.f("ck_webhook_deliveries_known_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["endpoint_id"],
+            ["webhook_endpoints.id"],
+            name=op.f("fk_webhook_deliveries_endpoint_id"),
+            ondelete="CASCADE",
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_webhook_deliveries_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_deliveries")),
+    )
+    op.create_index(
+        "ix_webhook_deliveries_due",
+        "webhook_deliveries",
+        ["next_attempt_at"],
+        unique=False,
+        postgresql_where=sa.text("state = 'PENDING'"),
+    )
+    op.create_index(
+        "ix_webhook_deliveries_endpoint_id_id", "webhook_deliveries", ["endpoint_id", "id"], unique=False
+    )
+    op.create_index("ix_webhook_deliveries_job_id", "webhook_deliveries", ["job_id"], unique=False)
+    op.create_index("ix_webhook_deliveries_user_id_id", "webhook_deliveries", ["user_id", "id"], unique=False)
+    op.create_table(
+        "share_links",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("user_id", sa.Uuid(), nullable=False),
+        sa.Column("job_id", sa.Uuid(), nullable=False),
+        sa.Column("token_hash", sa.Text(), nullable=False),
+        sa.Column("prefix", sa.Text(), nullable=False),
+        sa.Column("scope", sa.Text(), nullable=False),
+        sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("revoked_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("last_used_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("uses", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.CheckConstraint("token_hash ~ '^[0-9a-f]{64}$'", name=op.f("ck_share_links_token_hash_is_sha256")),
+        sa.ForeignKeyConstraint(
+            ["job_id"], ["jobs.id"], name=op.f("fk_share_links_job_id"), ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(
+            ["user_id"], ["users.id"], name=op.f("fk_share_links_user_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_share_links")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_share_links_token_hash")),
+    )
+    op.create_index(op.f("ix_share_links_job_id"), "share_links", ["job_id"], unique=False)
+    op.create_index(op.f("ix_share_links_user_id"), "share_links", ["user_id"], unique=False)
+    op.create_table(
+        "webhook_attempts",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("delivery_id", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("status", sa.SmallInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("milliseconds", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("answer", sa.Text(), server_default="", nullable=False),
+        sa.Column(
+            "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
+        ),
+        sa.ForeignKeyConstraint(
+            ["delivery_id"],
+            ["webhook_deliveries.id"],
+            name=op.f("fk_webhook_attempts_delivery_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_attempts")),
+    )
+    op.create_index("ix_webhook_attempts_delivery_id", "webhook_attempts", ["delivery_id"], unique=False)
+    op.add_column("api_keys", sa.Column("max_open_jobs", sa.Integer(), nullable=True))
+    op.add_column("api_keys", sa.Column("requests_per_minute", sa.Integer(), nullable=True))
+    op.add_column(
+        "api_keys", sa.Column("monthly_cost_units", sa.Numeric(precision=14, scale=3), nullable=True)
+    )
+    op.add_column("jobs", sa.Column("held", sa.Boolean(), server_default=sa.text("false"), nullable=False))
+    op.add_column("jobs", sa.Column("waits_for", sa.Uuid(), nullable=True))
+    op.add_column("jobs", sa.Column("input_job_id", sa.Uuid(), nullable=True))
+    op.add_column("jobs", sa.Column("rerun_of", sa.Uuid(), nullable=True))
+    op.add_column("jobs", sa.Column("batch_id", sa.Uuid(), nullable=True))
+    op.add_column("jobs", sa.Column("key_id", sa.Uuid(), nullable=True))
+    op.add_column(
+        "jobs", sa.Column("cost_units", sa.Numeric(precision=14, scale=3), server_default="0", nullable=False)
+    )
+    op.add_column("jobs", sa.Column("callback_url", sa.Text(), nullable=True))
+    op.add_column(
+        "jobs",
+        sa.Column(
+            "callback_events",
+            postgresql.ARRAY(sa.Text()),
+            server_default=sa.text("'{}'::text[]"),
+            nullable=False,
+        ),
+    )
+    op.add_column("jobs", sa.Column("callback_format", sa.Text(), nullable=True))
+    op.add_column("jobs", sa.Column("deleted_at", postgresql.TIMESTAMP(timezone=True), nullable=True))
+    op.create_index(
+        "ix_jobs_batch_id",
+        "jobs",
+        ["batch_id"],
+        unique=False,
+        postgresql_where=sa.text("batch_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_deleted_at",
+        "jobs",
+        ["deleted_at"],
+        unique=False,
+        postgresql_where=sa.text("deleted_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_own_by_state",
+        "jobs",
+        ["user_id", "state", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
+        unique=False,
+    )
+    op.create_index(
+        "ix_jobs_waits_for",
+        "jobs",
+        ["waits_for"],
+        unique=False,
+        postgresql_where=sa.text("waits_for IS NOT NULL"),
+    )
+    op.create_foreign_key(
+        op.f("fk_jobs_batch_id"), "jobs", "batches", ["batch_id"], ["id"], ondelete="SET NULL"
+    )
+    op.add_column("users", sa.Column("role", sa.Text(), server_default="member", nullable=False))
+    op.add_column("users", sa.Column("compatibility", sa.Text(), nullable=True))
+    op.add_column("users", sa.Column("max_open_jobs", sa.Integer(), nullable=True))
+    op.add_column("users", sa.Column("requests_per_minute", sa.Integer(), nullable=True))
+    op.add_column("users", sa.Column("monthly_cost_units", sa.Numeric(precision=14, scale=3), nullable=True))
+    for name, condition in USER_CHECKS.items():
+        op.create_check_constraint(op.f(f"ck_users_{name}"), "users", condition)
+    op.execute("UPDATE users SET role = 'admin' WHERE is_superuser")
+    # what a key could do until now is everything of its user
+    op.execute("UPDATE api_keys SET scopes = '{}'")
+
+
+def downgrade() -> None:
+    op.execute("UPDATE api_keys SET scopes = '{jobs:read,jobs:write}'")
+    op.drop_column("users", "monthly_cost_units")
+    op.drop_column("users", "requests_per_minute")
+    op.drop_column("users", "max_open_jobs")
+    op.drop_column("users", "compatibility")
+    op.drop_column("users", "role")
+    op.drop_constraint(op.f("fk_jobs_batch_id"), "jobs", type_="foreignkey")
+    op.drop_index("ix_jobs_waits_for", table_name="jobs", postgresql_where=sa.text("waits_for IS NOT NULL"))
+    op.drop_index("ix_jobs_own_by_state", table_name="jobs")
+    op.drop_index("ix_jobs_deleted_at", table_name="jobs", postgresql_where=sa.text("deleted_at IS NOT NULL"))
+    op.drop_index("ix_jobs_batch_id", table_name="jobs", postgresql_where=sa.text("batch_id IS NOT NULL"))
+    op.drop_column("jobs", "deleted_at")
+    op.drop_column("jobs", "callback_format")
+    op.drop_column("jobs", "callback_events")
+    op.drop_column("jobs", "callback_url")
+    op.drop_column("jobs", "cost_units")
+    op.drop_column("jobs", "key_id")
+    op.drop_column("jobs", "batch_id")
+    op.drop_column("jobs", "rerun_of")
+    op.drop_column("jobs", "input_job_id")
+    op.drop_column("jobs", "waits_for")
+    op.drop_column("jobs", "held")
+    op.drop_column("api_keys", "monthly_cost_units")
+    op.drop_column("api_keys", "requests_per_minute")
+    op.drop_column("api_keys", "max_open_jobs")
+    op.drop_index("ix_webhook_attempts_delivery_id", table_name="webhook_attempts")
+    op.drop_table("webhook_attempts")
+    op.drop_index(op.f("ix_share_links_user_id"), table_name="share_links")
+    op.drop_index(op.f("ix_share_links_job_id"), table_name="share_links")
+    op.drop_table("share_links")
+    op.drop_index("ix_webhook_deliveries_user_id_id", table_name="webhook_deliveries")
+    op.drop_index("ix_webhook_deliveries_job_id", table_name="webhook_deliveries")
+    op.drop_index("ix_webhook_deliveries_endpoint_id_id", table_name="webhook_deliveries")
+    op.drop_index(
+        "ix_webhook_deliveries_due",
+        table_name="webhook_deliveries",
+        postgresql_where=sa.text("state = 'PENDING'"),
+    )
+    op.drop_table("webhook_deliveries")
+    op.drop_table("webhook_secrets")
+    op.drop_index(op.f("ix_webhook_endpoints_user_id"), table_name="webhook_endpoints")
+    op.drop_table("webhook_endpoints")
+    op.drop_index(
+        "ix_uploads_user_id_sha256", table_name="uploads", postgresql_where=sa.text("sha256 IS NOT NULL")
+    )
+    op.drop_index("ix_uploads_created_at", table_name="uploads")
+    op.drop_table("uploads")
+    op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
+    op.drop_table("sessions")
+    op.drop_index("ix_idempotency_keys_expires_at", table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
+    op.drop_index(op.f("ix_batches_user_id"), table_name="batches")
+    op.drop_table("batches")
+    op.drop_table("usage")
+    op.drop_index("ix_login_attempts_username_created_at", table_name="login_attempts")
+    op.drop_index("ix_login_attempts_address_created_at", table_name="login_attempts")
+    op.drop_table("login_attempts")
+    op.drop_index("ix_audit_log_created_at", table_name="audit_log")
+    op.drop_index("ix_audit_log_actor_id_id", table_name="audit_log")
+    op.drop_table("audit_log")
