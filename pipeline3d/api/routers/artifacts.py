@@ -9,9 +9,10 @@ from fastapi import APIRouter, Path
 
 from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead
+from pipeline3d.api.downloads import link_named_artifact, link_result
 from pipeline3d.api.presenting import present_artifact
 from pipeline3d.api.services import AppServices
-from pipeline3d.api.viewing import link_named_artifact, link_result, read_own_job
+from pipeline3d.api.viewing import read_own_job
 from pipeline3d.requests import reading
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])

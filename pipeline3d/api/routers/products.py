@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Query
 
 from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ProductRead, VersionRead
+from pipeline3d.api.downloads import link_result
 from pipeline3d.api.services import AppServices
-from pipeline3d.api.viewing import link_result, view_jobs
+from pipeline3d.api.viewing import view_jobs
 from pipeline3d.errors import UnknownJob
 from pipeline3d.requests import products
 
