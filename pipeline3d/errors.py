@@ -3,6 +3,8 @@
 Pipeline3dError
     RequestError            the caller can fix it: a 4xx answer, never retried
         InvalidParameters   a value is missing, of the wrong type or out of range
+            InvalidAddress      an address of the web that is none
+            ForbiddenAddress    an address of the web that this service does not visit
         UnknownModel        no such model in the catalogue
         ModelNotReady       the model exists, this installation cannot run it
         UnknownJob          no such job
@@ -10,6 +12,7 @@ Pipeline3dError
         NotAuthenticated    no key, or a wrong one
         NotFinished         the job has no result yet
         IdempotencyConflict the key was used before with another body
+        LimitReached        a limit of the caller is reached: the same may work later
     PermanentFailure        same input, same failure: a run ends FAILED and is not retried
         UnusableInput       the picture, sound or text cannot be worked with
         BrokenArtifact      an object that was recorded is missing or not what was recorded
@@ -68,6 +71,18 @@ class InvalidParameters(RequestError):
     code = "invalid_parameters"
 
 
+class InvalidAddress(InvalidParameters):
+    """What should be an address of the web is none."""
+
+    code = "address_invalid"
+
+
+class ForbiddenAddress(InvalidParameters):
+    """An address of the web that this service does not visit: it lies in a private network."""
+
+    code = "address_forbidden"
+
+
 class UnknownModel(RequestError):
     """No such model in the catalogue."""
 
@@ -108,6 +123,12 @@ class IdempotencyConflict(RequestError):
     """The idempotency key was used before with another body."""
 
     code = "idempotency_conflict"
+
+
+class LimitReached(RequestError):
+    """A limit of the caller is reached. `details["retry_after_s"]` says after how long, where that is known."""
+
+    code = "limit_reached"
 
 
 class PermanentFailure(Pipeline3dError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -175,6 +176,54 @@ class Settings(BaseSettings):
         "Signs the stable links to preview pictures. Unset: generated and remembered.",
         "a-long-random-text",
         section="HTTP API",
+    )
+
+    # --- Limits
+    max_open_jobs_per_user: int = _variable(
+        0,
+        "Jobs of one user that have not ended, where the user has no limit of their own; 0 is no limit.",
+        "500",
+        section="Limits",
+        ge=0,
+    )
+    monthly_cost_units_per_user: float = _variable(
+        0,
+        "Cost units of one user's jobs in a calendar month (UTC), where the user has no limit of their own; "
+        "0 is no limit.",
+        "1000",
+        section="Limits",
+        ge=0,
+    )
+    requests_per_minute: int = _variable(
+        0,
+        "Requests to the API in a minute by one user, where the user has no limit of their own; 0 is no "
+        "limit. Without REDIS_URL each API process counts for itself.",
+        "600",
+        section="Limits",
+        ge=0,
+    )
+    login_attempts_per_user: int = _variable(
+        10,
+        "Failed logins for one user name within LOGIN_WINDOW_S after which no more are looked at.",
+        "10",
+        section="Limits",
+        ge=1,
+    )
+    login_attempts_per_address: int = _variable(
+        50,
+        "Failed logins from one address within LOGIN_WINDOW_S after which no more are looked at.",
+        "50",
+        section="Limits",
+        ge=1,
+    )
+    login_window_s: int = _variable(
+        900, "Seconds for which a failed login counts.", "900", section="Limits", ge=1, le=86400
+    )
+    trusted_proxies: Annotated[list[str], NoDecode] = _variable(
+        [],
+        "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
+        "10.0.0.0/8,127.0.0.1",
+        section="Limits",
     )
 
     # --- First user
@@ -394,6 +443,12 @@ class Settings(BaseSettings):
     def _split_names(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
         return [str(name).strip() for name in names if str(name).strip()]
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _are_networks(cls, value: Any) -> Any:
+        names = value.split(",") if isinstance(value, str) else value
+        return [str(ip_network(str(name).strip(), strict=False)) for name in names if str(name).strip()]
 
     @field_validator("backend_cors_origins", mode="before")
     @classmethod

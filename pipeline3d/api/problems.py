@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -37,6 +38,8 @@ STATUS_BY_CODE: dict[str, int] = {
 
 STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
     errors.InvalidParameters: 422,
+    errors.InvalidAddress: 422,
+    errors.ForbiddenAddress: 422,
     errors.UnknownModel: 404,
     errors.ModelNotReady: 501,
     errors.UnknownJob: 404,
@@ -44,6 +47,7 @@ STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
     errors.NotAuthenticated: 401,
     errors.NotFinished: 400,
     errors.IdempotencyConflict: 409,
+    errors.LimitReached: 429,
     errors.RequestError: 400,
 }
 
@@ -96,7 +100,12 @@ def request_error_problem(_request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.RequestError)
     more = {"errors": error.details["errors"]} if "errors" in error.details else {}
     status = status_of(error)
-    headers = {"WWW-Authenticate": 'ApiKey header="x-api-key"'} if status == HTTPStatus.UNAUTHORIZED else None
+    headers = {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = 'ApiKey header="x-api-key"'
+    if "retry_after_s" in error.details:
+        headers["Retry-After"] = str(max(1, math.ceil(error.details["retry_after_s"])))
+    headers |= error.details.get("headers", {})
     return build_problem(status, error.code, error.message, hint=error.hint, headers=headers, **more)
 
 

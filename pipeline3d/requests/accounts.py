@@ -23,6 +23,7 @@ from pipeline3d.database.tables import api_keys, users
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.leases import make_seconds, seconds_from_now
 from pipeline3d.requests.permissions import effective_scopes
+from pipeline3d.requests.quotas import LIMITS, NO_LIMITS, Limits
 from pipeline3d.values import Role, Scope
 
 KEY_PREFIX = "p3d_"
@@ -49,6 +50,10 @@ class Account:
     session_id: UUID | None = None
     compatibility: str | None = None
     """The earlier system whose form the answers have; None is our own."""
+    limits: Limits = NO_LIMITS
+    """Those of the user; the installation's where one is None."""
+    key_limits: Limits = NO_LIMITS
+    """Those of the key that was sent; both are kept to."""
 
 
 def account_of_row(row: Row[Any]) -> Account:
@@ -63,6 +68,8 @@ def account_of_row(row: Row[Any]) -> Account:
         scopes=effective_scopes(role, row.scopes),
         key_id=row.key_id,
         compatibility=row.compatibility,
+        limits=Limits(**{name: getattr(row, name) for name in LIMITS}),
+        key_limits=Limits(**{name: getattr(row, f"key_{name}") for name in LIMITS}),
     )
 
 
@@ -106,7 +113,13 @@ def find_user_of_key() -> Select[Any]:
     stale = func.now() - make_seconds(LAST_USED_EVERY_S)
     use_is_stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
     return (
-        select(users, api_keys.c.id.label("key_id"), api_keys.c.scopes, use_is_stale.label("use_is_stale"))
+        select(
+            users,
+            api_keys.c.id.label("key_id"),
+            api_keys.c.scopes,
+            use_is_stale.label("use_is_stale"),
+            *(api_keys.c[name].label(f"key_{name}") for name in LIMITS),
+        )
         .join(users, users.c.id == api_keys.c.user_id)
         .where(
             api_keys.c.key_hash == bindparam("the_hash", type_=Text),

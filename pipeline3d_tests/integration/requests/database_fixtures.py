@@ -17,6 +17,7 @@ from psycopg import sql
 from sqlalchemy import Engine, Executable, Row, event
 from sqlalchemy.dialects.postgresql import insert
 
+from pipeline3d.database.access_tables import audit_log, login_attempts, sessions, usage
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import migrate
 from pipeline3d.database.tables import (
@@ -32,10 +33,13 @@ from pipeline3d.requests import accounts, creation, reading
 from pipeline3d.requests.catalogue import load_catalogue
 from pipeline3d.requests.history import QUEUE_CHANNEL
 from pipeline3d.requests.ledger import JobLedger
+from pipeline3d.requests.quotas import LIMITS
 from pipeline3d.requests.seeding import CONFIGURED_KEY, seed
 from pipeline3d.values import Family, Kind
 from pipeline3d_tests.servers import PostgresServer
 
+ACCESS_TABLES = (usage, login_attempts, sessions, audit_log)
+NO_LIMITS = dict.fromkeys(LIMITS)
 CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
 USERNAME = "ada"
 PASSWORD = "the analytical engine"
@@ -80,12 +84,12 @@ def shared_engine(shared_database_url: str) -> Iterator[Engine]:
 def engine(shared_engine: Engine) -> Engine:
     """A synchronous engine on a seeded database without jobs, workers, pauses and keys of earlier logins."""
     with shared_engine.begin() as connection:
-        for table in (jobs, workers, launched_runs, pauses, installation_values):
+        for table in (jobs, workers, launched_runs, pauses, installation_values, *ACCESS_TABLES):
             connection.execute(table.delete())
         connection.execute(users.delete().where(users.c.username.not_in([USERNAME, OTHER_USERNAME])))
-        connection.execute(users.update().values(max_concurrent_jobs=None))
+        connection.execute(users.update().values(max_concurrent_jobs=None, compatibility=None, **NO_LIMITS))
         connection.execute(api_keys.delete().where(api_keys.c.name.not_in([CONFIGURED_KEY, "test"])))
-        connection.execute(api_keys.update().values(last_used_at=None))
+        connection.execute(api_keys.update().values(last_used_at=None, **NO_LIMITS))
     return shared_engine
 
 

@@ -20,6 +20,104 @@ USER_CHECKS = {
     "known_role": "role IN ('admin', 'analyst', 'member', 'operator')",
 }
 
+# What a job cost is given back where it brought nothing and that was not its owner's doing, and counts again
+# where such a job is tried once more. A row of `usage` is there only where somebody has a limit.
+GIVES_BACK = """
+CREATE FUNCTION pipeline3d_recount_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    was_free boolean := OLD.state IN ('FAILED', 'EXPIRED')
+        OR (OLD.state = 'CANCELED' AND OLD.started_at IS NULL);
+    is_free boolean := NEW.state IN ('FAILED', 'EXPIRED')
+        OR (NEW.state = 'CANCELED' AND NEW.started_at IS NULL);
+    sign integer := was_free::integer - is_free::integer;
+    owner uuid;
+BEGIN
+    IF sign <> 0 THEN
+        FOREACH owner IN ARRAY ARRAY[NEW.user_id, NEW.key_id] LOOP
+            UPDATE usage SET jobs = greatest(0, jobs + sign),
+                cost_units = greatest(0, cost_units + sign * NEW.cost_units)
+            WHERE owner_id = owner AND month = date_trunc('month', NEW.created_at AT TIME ZONE 'UTC')::date;
+        END LOOP;
+    END IF;
+    RETURN NULL;
+END
+$$
+"""
+ON_CHANGE = """
+CREATE TRIGGER recount_usage AFTER UPDATE OF state ON jobs FOR EACH ROW
+WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION pipeline3d_recount_usage()
+"""
+
+JOB_EVENT_NAME = """
+CREATE FUNCTION job_event_name(payload jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN payload ->> 'event' = 'progress' THEN 'job.progress'
+    WHEN payload ->> 'event' = 'artifact' THEN 'job.artifact'
+    WHEN payload ->> 'event' = 'created' THEN 'job.created'
+    WHEN payload ->> 'state' = 'SUCCEEDED' THEN 'job.succeeded'
+    WHEN payload ->> 'state' = 'FAILED' THEN 'job.failed'
+    WHEN payload ->> 'state' = 'CANCELED' THEN 'job.canceled'
+    WHEN payload ->> 'state' = 'EXPIRED' THEN 'job.expired'
+    WHEN payload ->> 'event' = 'started' THEN 'job.started'
+    WHEN payload ->> 'event' = 'attempt_failed' THEN 'job.retrying'
+    ELSE 'job.' || (payload ->> 'event')
+END
+"""
+"""The name of a line of history for those who are told of it: `requests.event_types` in SQL."""
+
+QUEUE_WEBHOOKS = """
+CREATE FUNCTION queue_webhooks() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- Most jobs have nobody who wants to know: that is found out before anything is made.
+    PERFORM FROM added
+        CROSS JOIN LATERAL (SELECT user_id, callback_url FROM jobs WHERE jobs.id = added.job_id LIMIT 1) AS job
+        WHERE job.callback_url IS NOT NULL
+            OR EXISTS (SELECT FROM webhook_endpoints AS e WHERE e.user_id = job.user_id AND e.is_active);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO webhook_deliveries (user_id, endpoint_id, url, job_id, message_id, event, format, payload)
+    SELECT job.user_id, target.endpoint_id, target.url, job.id, 'evt_' || added.id, name.event, target.format,
+        jsonb_build_object(
+            'event_id', added.id, 'at', added.created_at, 'event', added.payload,
+            'job', jsonb_build_object(
+                'id', job.id, 'model_id', job.model_id, 'kind', job.kind, 'state', job.state,
+                'attempt', job.attempt, 'max_attempts', job.max_attempts,
+                'progress_percent', job.progress_percent, 'progress', job.progress,
+                'error', CASE WHEN job.error_code IS NOT NULL THEN jsonb_build_object(
+                    'code', job.error_code, 'stage', job.error_stage, 'message', job.error_message,
+                    'hint', job.error_hint, 'retryable', job.error_retryable) END,
+                'params', job.params, 'tags', job.tags, 'metadata', job.metadata, 'batch_id', job.batch_id,
+                'created_at', job.created_at, 'started_at', job.started_at, 'completed_at', job.completed_at
+            )
+        )
+    FROM added
+        CROSS JOIN LATERAL (SELECT * FROM jobs WHERE jobs.id = added.job_id LIMIT 1) AS job
+        CROSS JOIN LATERAL (SELECT job_event_name(added.payload) AS event) AS name
+        CROSS JOIN LATERAL (
+            SELECT e.id AS endpoint_id, e.url, 'standard' AS format, e.events FROM webhook_endpoints AS e
+            WHERE e.user_id = job.user_id AND e.is_active
+            UNION ALL
+            SELECT NULL, job.callback_url, coalesce(job.callback_format, 'standard'), job.callback_events
+            WHERE job.callback_url IS NOT NULL
+        ) AS target
+    WHERE name.event = ANY (
+        CASE WHEN target.events = '{}'
+            THEN '{job.succeeded,job.failed,job.canceled,job.expired}'::text[] ELSE target.events END
+    );
+    IF FOUND THEN
+        PERFORM pg_notify('pipeline3d_webhooks', '');
+    END IF;
+    RETURN NULL;
+END $$
+"""
+"""Writes the messages that a new line of history means: see `database.webhook_tables`."""
+
+ON_NEW_LINES = """
+CREATE TRIGGER queue_webhooks AFTER INSERT ON job_events REFERENCING NEW TABLE AS added
+FOR EACH STATEMENT EXECUTE FUNCTION queue_webhooks()
+"""
+
 
 def upgrade() -> None:
     op.create_table(
@@ -224,8 +322,10 @@ def upgrade() -> None:
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("format", sa.Text(), server_default="standard", nullable=False),
         sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("body", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default="PENDING", nullable=False),
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column(
             "next_attempt_at",
             postgresql.TIMESTAMP(timezone=True),
@@ -377,12 +477,21 @@ def upgrade() -> None:
     op.add_column("users", sa.Column("monthly_cost_units", sa.Numeric(precision=14, scale=3), nullable=True))
     for name, condition in USER_CHECKS.items():
         op.create_check_constraint(op.f(f"ck_users_{name}"), "users", condition)
+    op.execute(GIVES_BACK)
+    op.execute(ON_CHANGE)
     op.execute("UPDATE users SET role = 'admin' WHERE is_superuser")
+    for definition in (JOB_EVENT_NAME, QUEUE_WEBHOOKS, ON_NEW_LINES):
+        op.execute(definition)
     # what a key could do until now is everything of its user
     op.execute("UPDATE api_keys SET scopes = '{}'")
 
 
 def downgrade() -> None:
+    op.execute("DROP TRIGGER queue_webhooks ON job_events")
+    op.execute("DROP FUNCTION queue_webhooks()")
+    op.execute("DROP FUNCTION job_event_name(jsonb)")
+    op.execute("DROP TRIGGER recount_usage ON jobs")
+    op.execute("DROP FUNCTION pipeline3d_recount_usage")
     op.execute("UPDATE api_keys SET scopes = '{jobs:read,jobs:write}'")
     op.drop_column("users", "monthly_cost_units")
     op.drop_column("users", "requests_per_minute")
