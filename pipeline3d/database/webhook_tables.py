@@ -1,4 +1,13 @@
-"""The tables of webhooks: who wants to be told, what is still to be told, and how each attempt went."""
+"""The tables of webhooks: who wants to be told, what is still to be told, and how each attempt went.
+
+Rows of `webhook_deliveries` are written by Postgres itself: a trigger on `job_events` (migration 0007, its
+function is `queue_webhooks`) joins each new line of history with the subscriptions of the job's owner. So the
+message commits together with the change, whatever statement makes the change, and no statement can forget it.
+It keeps what the job was at that moment, so that a later change or a deletion does not alter what is told.
+Where nobody subscribed it costs one look into an index. The names of events are those of
+`requests.event_types`; the trigger's form of them is the function `job_event_name`, and a test holds the two
+together. After it inserted something it notifies `pipeline3d_webhooks`, which wakes the courier.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +38,7 @@ webhook_endpoints = Table(
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("url", Text, nullable=False),
     Column("description", Text, nullable=False, server_default=""),
-    # Which events; none of them is all.
+    # Which events; none of them is the end of a job, whichever it is.
     Column("events", ARRAY(Text), nullable=False, server_default=NO_TEXTS),
     # The secrets sign, so they must be read again. The one before counts beside the new one until then.
     Column("secret", Text, nullable=False),
@@ -58,21 +67,26 @@ webhook_secrets = Table(
 webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
-    # The outbox: written in the statement that changes the request, taken by the courier, kept as the log.
+    # The outbox: written by the trigger, taken by the courier, kept as the log.
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False),
     # The account's endpoint, or none: then it goes to the address that the job itself names.
     Column("endpoint_id", Uuid, ForeignKey("webhook_endpoints.id", ondelete="CASCADE")),
     Column("url", Text, nullable=False),
     Column("job_id", Uuid),
-    # What `webhook-id` says: the same at every attempt.
+    # What `webhook-id` says: the same at every attempt, and for every receiver of one event.
     Column("message_id", Text, nullable=False),
     Column("event", Text, nullable=False),
     # The form of the body: our own, or that of an earlier system.
     Column("format", Text, nullable=False, server_default="standard"),
+    # The line of history and the job as it was then; and what was made of it at the first attempt, so that
+    # every attempt sends the same bytes.
     Column("payload", JSONB, nullable=False),
+    Column("body", Text),
     Column("state", Text, nullable=False, server_default="PENDING"),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    # How many of the attempts failed since it was last asked for: its place in the plan of attempts.
+    Column("failures", Integer, nullable=False, server_default="0"),
     Column("next_attempt_at", TIME, nullable=False, server_default=func.now()),
     # Whoever delivers it now has it until then.
     Column("lease_until", TIME),

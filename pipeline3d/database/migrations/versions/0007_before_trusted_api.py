@@ -461,6 +461,21 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
+        "ix_jobs_input_job_id",
+        "jobs",
+        ["input_job_id"],
+        unique=False,
+        postgresql_where=sa.text("input_job_id IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_jobs_tags",
+        "jobs",
+        ["tags"],
+        unique=False,
+        postgresql_using="gin",
+        postgresql_where=sa.text("tags <> '{}'::text[]"),
+    )
+    op.create_index(
         "ix_jobs_waits_for",
         "jobs",
         ["waits_for"],
@@ -499,6 +514,10 @@ def downgrade() -> None:
     op.drop_column("users", "compatibility")
     op.drop_column("users", "role")
     op.drop_constraint(op.f("fk_jobs_batch_id"), "jobs", type_="foreignkey")
+    op.drop_index("ix_jobs_tags", table_name="jobs", postgresql_where=sa.text("tags <> '{}'::text[]"))
+    op.drop_index(
+        "ix_jobs_input_job_id", table_name="jobs", postgresql_where=sa.text("input_job_id IS NOT NULL")
+    )
     op.drop_index("ix_jobs_waits_for", table_name="jobs", postgresql_where=sa.text("waits_for IS NOT NULL"))
     op.drop_index("ix_jobs_own_by_state", table_name="jobs")
     op.drop_index("ix_jobs_deleted_at", table_name="jobs", postgresql_where=sa.text("deleted_at IS NOT NULL"))
