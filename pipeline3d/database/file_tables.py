@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    func,
     text,
 )
 
@@ -26,16 +27,32 @@ uploads = Table(
     Column("storage_path", Text, nullable=False, unique=True),
     Column("filename", Text, nullable=False),
     Column("content_type", Text, nullable=False),
+    # What the caller said would come.
+    Column("claimed_size_bytes", BigInteger),
+    Column("claimed_sha256", Text),
+    # Computed by us of the bytes that are stored, never taken on trust; and what the store called them: where
+    # it calls them something else by now, they were replaced.
     Column("file_size_bytes", BigInteger),
-    # Computed by us of the bytes that are stored, never taken on trust.
     Column("sha256", Text),
+    Column("etag", Text),
+    # Until when the ticket works.
     Column("expires_at", TIME, nullable=False),
     Column("stored_at", TIME),
+    # When its object was last named to its owner, who then has some days to use it.
+    Column("last_given_at", TIME, nullable=False, server_default=func.now()),
     created_at(),
     CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form"),
+    CheckConstraint("claimed_sha256 ~ '^[0-9a-f]{64}$'", name="claimed_sha256_form"),
     CheckConstraint("file_size_bytes >= 0", name="size_range"),
+    CheckConstraint("claimed_size_bytes >= 0", name="claimed_size_range"),
+    CheckConstraint(
+        "(stored_at IS NULL) = (sha256 IS NULL) AND (stored_at IS NULL) = (etag IS NULL) "
+        "AND (stored_at IS NULL) = (file_size_bytes IS NULL)",
+        name="stored_is_whole",
+    ),
     Index("ix_uploads_user_id_sha256", "user_id", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
-    Index("ix_uploads_created_at", "created_at"),
+    Index("ix_uploads_open", "user_id", "expires_at", postgresql_where=text("stored_at IS NULL")),
+    Index("ix_uploads_user_id_id", "user_id", "id"),
 )
 
 share_links = Table(

@@ -50,17 +50,33 @@ WHEN (OLD.state IS DISTINCT FROM NEW.state) EXECUTE FUNCTION pipeline3d_recount_
 
 JOB_EVENT_NAME = """
 CREATE FUNCTION job_event_name(payload jsonb) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN payload ->> 'event' = 'progress' THEN 'job.progress'
-    WHEN payload ->> 'event' = 'artifact' THEN 'job.artifact'
-    WHEN payload ->> 'event' = 'created' THEN 'job.created'
-    WHEN payload ->> 'state' = 'SUCCEEDED' THEN 'job.succeeded'
-    WHEN payload ->> 'state' = 'FAILED' THEN 'job.failed'
-    WHEN payload ->> 'state' = 'CANCELED' THEN 'job.canceled'
-    WHEN payload ->> 'state' = 'EXPIRED' THEN 'job.expired'
-    WHEN payload ->> 'event' = 'started' THEN 'job.started'
-    WHEN payload ->> 'event' = 'attempt_failed' THEN 'job.retrying'
-    ELSE 'job.' || (payload ->> 'event')
+RETURN CASE payload ->> 'event'
+    WHEN 'created' THEN 'job.created'
+    WHEN 'dispatched' THEN 'job.dispatched'
+    WHEN 'started' THEN 'job.started'
+    WHEN 'progress' THEN 'job.progress'
+    WHEN 'artifact' THEN 'job.artifact'
+    WHEN 'attempt_failed' THEN CASE payload ->> 'state'
+        WHEN 'QUEUED' THEN 'job.retrying'
+        WHEN 'FAILED' THEN 'job.failed'
+        WHEN 'CANCELED' THEN 'job.canceled'
+        ELSE 'job.changed'
+    END
+    WHEN 'retried_by_hand' THEN 'job.retrying'
+    WHEN 'held' THEN 'job.held'
+    WHEN 'released' THEN 'job.released'
+    WHEN 'input_job_succeeded' THEN 'job.released'
+    WHEN 'input_job_failed' THEN 'job.failed'
+    WHEN 'cancel_requested' THEN CASE payload ->> 'state'
+        WHEN 'CANCELING' THEN 'job.canceling'
+        WHEN 'CANCELED' THEN 'job.canceled'
+        ELSE 'job.changed'
+    END
+    WHEN 'succeeded' THEN 'job.succeeded'
+    WHEN 'canceled' THEN 'job.canceled'
+    WHEN 'expired' THEN 'job.expired'
+    WHEN 'deleted' THEN 'job.deleted'
+    ELSE 'job.changed'
 END
 """
 """The name of a line of history for those who are told of it: `requests.event_types` in SQL."""
@@ -116,6 +132,85 @@ END $$
 ON_NEW_LINES = """
 CREATE TRIGGER queue_webhooks AFTER INSERT ON job_events REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION queue_webhooks()
+"""
+
+WHERE_QUEUED = sa.text("state = 'QUEUED'")
+WHERE_IN_LINE = sa.text("state = 'QUEUED' AND NOT held AND waits_for IS NULL")
+WHERE_SET_ASIDE = sa.text("state = 'QUEUED' AND (held OR waits_for IS NOT NULL)")
+TURNS = ["model_id", "user_id", sa.literal_column("priority DESC"), "created_at", "id"]
+
+# A request that takes the model of another one waits as long as that one has not ended. The lock makes whoever
+# ends the other wait until this one is stored: so that it is either seen to have ended here, or finds this one.
+BEGIN_WAITING = """
+CREATE FUNCTION begin_waiting_for_input() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    input_ended boolean;
+BEGIN
+    SELECT completed_at IS NOT NULL INTO input_ended FROM jobs WHERE id = NEW.input_job_id FOR SHARE;
+    NEW.waits_for := CASE WHEN input_ended IS FALSE THEN NEW.input_job_id END;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER begin_waiting_when_made BEFORE INSERT ON jobs FOR EACH ROW
+    WHEN (NEW.input_job_id IS NOT NULL) EXECUTE FUNCTION begin_waiting_for_input();
+CREATE TRIGGER begin_waiting_again BEFORE UPDATE OF state ON jobs FOR EACH ROW
+    WHEN (NEW.input_job_id IS NOT NULL AND NEW.state = 'QUEUED' AND OLD.state <> 'QUEUED')
+    EXECUTE FUNCTION begin_waiting_for_input()
+"""
+
+# However a request ends (also where its row goes), those that wait for it are released or fail with it, in the
+# same transaction. A trigger, because no statement that ends requests can forget it, and because it looks with
+# a snapshot of its own, which has what was stored while that statement waited.
+SETTLE_WAITING = """
+CREATE FUNCTION settle_those_waiting() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    succeeded boolean := false;
+    waiting record;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        succeeded := NEW.state = 'SUCCEEDED';
+    END IF;
+    FOR waiting IN
+        UPDATE jobs SET
+            waits_for = NULL,
+            updated_at = now(),
+            state = CASE WHEN succeeded THEN state ELSE 'FAILED' END,
+            completed_at = CASE WHEN NOT succeeded THEN now() END,
+            leased_at = NULL,
+            lease_until = NULL,
+            error_code = CASE WHEN NOT succeeded THEN 'input_job_failed' END,
+            error_message = CASE WHEN NOT succeeded THEN
+                'Job ' || OLD.id || ', whose model this one takes, did not succeed.' END,
+            error_hint = CASE WHEN NOT succeeded THEN
+                'Retry that job and then this one, or name another one as input_job_id.' END,
+            error_retryable = CASE WHEN NOT succeeded THEN true END
+        WHERE waits_for = OLD.id AND state = 'QUEUED'
+        RETURNING id, state, attempt, held, error_code, error_message, error_hint
+    LOOP
+        INSERT INTO job_events (job_id, event_type, payload) VALUES (
+            waiting.id,
+            CASE WHEN succeeded THEN 'INFO' ELSE 'ERROR' END,
+            CASE WHEN succeeded THEN jsonb_build_object('event', 'input_job_succeeded')
+            ELSE jsonb_build_object(
+                'event', 'input_job_failed', 'code', waiting.error_code, 'stage', NULL,
+                'message', waiting.error_message, 'hint', waiting.error_hint, 'retryable', true
+            ) END
+            || jsonb_build_object(
+                'input_job_id', OLD.id, 'state', waiting.state, 'attempt', waiting.attempt
+            )
+        );
+        PERFORM pg_notify('pipeline3d_job_changes', waiting.id::text);
+        IF succeeded AND NOT waiting.held THEN
+            PERFORM pg_notify('pipeline3d_jobs', waiting.id::text);
+        END IF;
+    END LOOP;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER settle_those_waiting_for_the_ended AFTER UPDATE OF state ON jobs FOR EACH ROW
+    WHEN (OLD.completed_at IS NULL AND NEW.completed_at IS NOT NULL) EXECUTE FUNCTION settle_those_waiting();
+CREATE TRIGGER settle_those_waiting_for_the_deleted AFTER DELETE ON jobs FOR EACH ROW
+    WHEN (OLD.completed_at IS NULL) EXECUTE FUNCTION settle_those_waiting()
 """
 
 
@@ -246,22 +341,45 @@ def upgrade() -> None:
         sa.Column("storage_path", sa.Text(), nullable=False),
         sa.Column("filename", sa.Text(), nullable=False),
         sa.Column("content_type", sa.Text(), nullable=False),
+        sa.Column("claimed_size_bytes", sa.BigInteger(), nullable=True),
+        sa.Column("claimed_sha256", sa.Text(), nullable=True),
         sa.Column("file_size_bytes", sa.BigInteger(), nullable=True),
         sa.Column("sha256", sa.Text(), nullable=True),
+        sa.Column("etag", sa.Text(), nullable=True),
         sa.Column("expires_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
         sa.Column("stored_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column(
+            "last_given_at",
+            postgresql.TIMESTAMP(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
         sa.Column(
             "created_at", postgresql.TIMESTAMP(timezone=True), server_default=sa.text("now()"), nullable=False
         ),
         sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_uploads_sha256_form")),
         sa.CheckConstraint("file_size_bytes >= 0", name=op.f("ck_uploads_size_range")),
+        sa.CheckConstraint("claimed_sha256 ~ '^[0-9a-f]{64}$'", name=op.f("ck_uploads_claimed_sha256_form")),
+        sa.CheckConstraint("claimed_size_bytes >= 0", name=op.f("ck_uploads_claimed_size_range")),
+        sa.CheckConstraint(
+            "(stored_at IS NULL) = (sha256 IS NULL) AND (stored_at IS NULL) = (etag IS NULL) "
+            "AND (stored_at IS NULL) = (file_size_bytes IS NULL)",
+            name=op.f("ck_uploads_stored_is_whole"),
+        ),
         sa.ForeignKeyConstraint(
             ["user_id"], ["users.id"], name=op.f("fk_uploads_user_id"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_uploads")),
         sa.UniqueConstraint("storage_path", name=op.f("uq_uploads_storage_path")),
     )
-    op.create_index("ix_uploads_created_at", "uploads", ["created_at"], unique=False)
+    op.create_index(
+        "ix_uploads_open",
+        "uploads",
+        ["user_id", "expires_at"],
+        unique=False,
+        postgresql_where=sa.text("stored_at IS NULL"),
+    )
+    op.create_index("ix_uploads_user_id_id", "uploads", ["user_id", "id"], unique=False)
     op.create_index(
         "ix_uploads_user_id_sha256",
         "uploads",
@@ -485,6 +603,12 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("fk_jobs_batch_id"), "jobs", "batches", ["batch_id"], ["id"], ondelete="SET NULL"
     )
+    # a request that is held, or waits for another one, has no turn: it is not read where turns are taken
+    op.drop_index("ix_jobs_turns", table_name="jobs", postgresql_where=WHERE_QUEUED)
+    op.create_index("ix_jobs_turns", "jobs", TURNS, unique=False, postgresql_where=WHERE_IN_LINE)
+    op.create_index("ix_jobs_set_aside", "jobs", ["model_id"], unique=False, postgresql_where=WHERE_SET_ASIDE)
+    op.execute(BEGIN_WAITING)
+    op.execute(SETTLE_WAITING)
     op.add_column("users", sa.Column("role", sa.Text(), server_default="member", nullable=False))
     op.add_column("users", sa.Column("compatibility", sa.Text(), nullable=True))
     op.add_column("users", sa.Column("max_open_jobs", sa.Integer(), nullable=True))
@@ -513,6 +637,15 @@ def downgrade() -> None:
     op.drop_column("users", "max_open_jobs")
     op.drop_column("users", "compatibility")
     op.drop_column("users", "role")
+    for name in ("settle_those_waiting_for_the_deleted", "settle_those_waiting_for_the_ended"):
+        op.execute(f"DROP TRIGGER {name} ON jobs")
+    for name in ("begin_waiting_again", "begin_waiting_when_made"):
+        op.execute(f"DROP TRIGGER {name} ON jobs")
+    op.execute("DROP FUNCTION settle_those_waiting()")
+    op.execute("DROP FUNCTION begin_waiting_for_input()")
+    op.drop_index("ix_jobs_set_aside", table_name="jobs", postgresql_where=WHERE_SET_ASIDE)
+    op.drop_index("ix_jobs_turns", table_name="jobs", postgresql_where=WHERE_IN_LINE)
+    op.create_index("ix_jobs_turns", "jobs", TURNS, unique=False, postgresql_where=WHERE_QUEUED)
     op.drop_constraint(op.f("fk_jobs_batch_id"), "jobs", type_="foreignkey")
     op.drop_index("ix_jobs_tags", table_name="jobs", postgresql_where=sa.text("tags <> '{}'::text[]"))
     op.drop_index(
@@ -556,7 +689,8 @@ def downgrade() -> None:
     op.drop_index(
         "ix_uploads_user_id_sha256", table_name="uploads", postgresql_where=sa.text("sha256 IS NOT NULL")
     )
-    op.drop_index("ix_uploads_created_at", table_name="uploads")
+    op.drop_index("ix_uploads_user_id_id", table_name="uploads")
+    op.drop_index("ix_uploads_open", table_name="uploads")
     op.drop_table("uploads")
     op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
     op.drop_table("sessions")
