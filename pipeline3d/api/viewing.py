@@ -12,21 +12,32 @@ from sqlalchemy import Row
 from pipeline3d.api.bodies import JobRead
 from pipeline3d.api.presenting import present_job
 from pipeline3d.api.services import Services
-from pipeline3d.errors import NotYours, UnknownJob
+from pipeline3d.errors import NotYours, RequestError, UnknownJob
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.outlook import Outlook, foresee
 from pipeline3d.values import JobState
 
+TELLS_KNOWN_FROM_UNKNOWN = frozenset({"tcc"})
+"""Profiles of accounts whose contract answers 403, not 404, where a job belongs to somebody else."""
+
 
 async def read_own_job(services: Services, account: Account, job_id: UUID) -> Row[Any]:
-    """A job of the caller."""
-    row = await services.first(reading.read_job(), the_job=job_id)
-    if row is None:
-        raise UnknownJob(f"There is no job {job_id}.")
-    if row.user_id != account.id:
-        raise NotYours(f"Job {job_id} belongs to somebody else.", code="not_your_job")
-    return row
+    """A job of the caller. One of somebody else looks like one that does not exist.
+
+    For accounts of predecessor 1's profile it is 403, which its contract promises for a known id.
+    """
+    row = await services.first(reading.read_visible_job(), the_job=job_id)
+    if row is not None and row.user_id == account.id:
+        return row
+    raise missing_job(account, job_id, is_known=row is not None)
+
+
+def missing_job(account: Account, job_id: UUID, *, is_known: bool) -> RequestError:
+    """What somebody is told who asks for a job that they do not have; `is_known` says that another has it."""
+    if is_known and account.compatibility in TELLS_KNOWN_FROM_UNKNOWN:
+        return NotYours(f"Job {job_id} belongs to somebody else.", code="not_your_job")
+    return UnknownJob(f"There is no job {job_id}.", hint="GET /api/v1/jobs/ lists your jobs.")
 
 
 async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRead]:

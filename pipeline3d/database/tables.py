@@ -158,7 +158,8 @@ jobs = Table(
     Column("expires_at", TIME),
     # Held by its owner: it waits, and is not dispatched before it is released.
     Column("held", Boolean, nullable=False, server_default=text("false")),
-    # It waits for this other request of the same user to succeed, whose model it takes.
+    # It waits for this other request of the same user to succeed, whose model it takes. Triggers set it, and
+    # settle it when that request ends in whatever way: see the migration.
     Column("waits_for", Uuid),
     # The request whose model it takes, and the one of which it is a changed copy. They may be gone by now.
     Column("input_job_id", Uuid),
@@ -208,7 +209,13 @@ Index(
     jobs.c.priority.desc(),
     jobs.c.created_at,
     jobs.c.id,
-    postgresql_where=jobs.c.state == text("'QUEUED'"),
+    postgresql_where=text("state = 'QUEUED' AND NOT held AND waits_for IS NULL"),
+)
+# The few queued ones that have no turn yet: they are held, or wait for another request.
+Index(
+    "ix_jobs_set_aside",
+    jobs.c.model_id,
+    postgresql_where=text("state = 'QUEUED' AND (held OR waits_for IS NOT NULL)"),
 )
 # The models of a shop's product, the newest first.
 Index(
@@ -251,10 +258,12 @@ Index("ix_jobs_model_id", jobs.c.model_id)
 # The few requests whose files are kept for a time only.
 Index("ix_jobs_expires_at", jobs.c.expires_at, postgresql_where=text("expires_at IS NOT NULL"))
 
-# Pages of one's own jobs of a state, and of a batch; the few that wait for another one, or are being deleted.
+# Pages of one's own jobs of a state, of a batch, with a tag; the few that need another one, or are deleted.
 Index("ix_jobs_own_by_state", jobs.c.user_id, jobs.c.state, jobs.c.created_at.desc(), jobs.c.id.desc())
 Index("ix_jobs_batch_id", jobs.c.batch_id, postgresql_where=text("batch_id IS NOT NULL"))
 Index("ix_jobs_waits_for", jobs.c.waits_for, postgresql_where=text("waits_for IS NOT NULL"))
+Index("ix_jobs_input_job_id", jobs.c.input_job_id, postgresql_where=text("input_job_id IS NOT NULL"))
+Index("ix_jobs_tags", jobs.c.tags, postgresql_using="gin", postgresql_where=text("tags <> '{}'::text[]"))
 Index("ix_jobs_deleted_at", jobs.c.deleted_at, postgresql_where=text("deleted_at IS NOT NULL"))
 
 batches = Table(

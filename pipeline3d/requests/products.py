@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 
 from pipeline3d.database.tables import jobs, models
 from pipeline3d.errors import InvalidParameters
+from pipeline3d.requests.reading import IS_VISIBLE
 from pipeline3d.values import JobState, Kind
 
 KEY = "product_key"
@@ -40,7 +41,8 @@ def product_key(shop: str, product_id: str, variant_id: str | None = None) -> st
 def _is_of(user_id: UUID, key: str) -> ColumnElement[bool]:
     # Written as the index has it, not bound, so that Postgres sees that they are the same.
     kind = jobs.c.kind == literal_column(f"'{Kind.PRODUCT_TO_3D.value}'")
-    return and_(jobs.c.user_id == user_id, kind, jobs.c.params[literal_column(f"'{KEY}'")].astext == key)
+    is_key = jobs.c.params[literal_column(f"'{KEY}'")].astext == key
+    return and_(jobs.c.user_id == user_id, kind, is_key, IS_VISIBLE)
 
 
 def _last_part(name: str, value: str) -> str:

@@ -17,10 +17,23 @@ from pipeline3d.values import ArtifactType
 IS_OWNED_BY_RUN = jobs.c.state.in_([literal_column("'CANCELING'"), literal_column("'RUNNING'")])
 
 
+IS_VISIBLE = jobs.c.deleted_at.is_(None)
+"""Whether the owner of a request still sees it. What is being deleted is not there for anybody who asks."""
+
+
 @lru_cache(maxsize=1)
 def read_job() -> Select[Any]:
-    """One request with the tier of its model. Built once; binds `the_job`."""
+    """One request with the tier of its model, whether it is being deleted or not. Binds `the_job`.
+
+    For runs, dispatchers and operators; what callers see is `read_visible_job`. Built once.
+    """
     return select(jobs, models.c.tier).join(models).where(jobs.c.id == bindparam("the_job", type_=Uuid))
+
+
+@lru_cache(maxsize=1)
+def read_visible_job() -> Select[Any]:
+    """As `read_job`, for whoever asks from outside: nothing where it is being deleted."""
+    return read_job().where(IS_VISIBLE)
 
 
 def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
@@ -28,7 +41,7 @@ def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
     return (
         select(jobs, models.c.tier)
         .join(models)
-        .where(jobs.c.user_id == user_id, jobs.c.idempotency_key == key)
+        .where(jobs.c.user_id == user_id, jobs.c.idempotency_key == key, IS_VISIBLE)
     )
 
 

@@ -10,6 +10,8 @@ from uuid import UUID
 import httpx
 import pytest
 
+from pipeline3d.database.tables import users
+from pipeline3d.requests import accounts
 from pipeline3d.values import ArtifactType, StoredObject
 from pipeline3d_tests.integration.requests.database_fixtures import PASSWORD, USERNAME
 
@@ -122,10 +124,19 @@ def test_own_jobs_are_listed_newest_first_and_paged(api):
     assert [job["id"] for job in page] == made[::-1][1:3]
 
 
-def test_a_job_of_somebody_else_is_403(api, as_other):
+@pytest.mark.parametrize(
+    ("profile", "status", "code"),
+    [("tcc", 403, "not_your_job"), (None, 404, "unknown_job")],  # only where the old contract says so
+)
+def test_a_job_of_somebody_else_is_403_for_an_old_front_end(api, profile, status, code):
+    user_id = api.rows.user("an old front end")
+    api.rows.run(users.update().where(users.c.id == user_id).values(compatibility=profile))
+    key = accounts.generate_api_key()
+    api.rows.run(accounts.create_api_key(user_id, key, name="old"))
     job_id = api.rows.make()
     for path in ("", "/download", "/events", "/artifacts"):
-        assert api.http.get(f"/api/v1/jobs/{job_id}{path}", headers=as_other).status_code == 403
+        answer = api.http.get(f"/api/v1/jobs/{job_id}{path}", headers={"x-api-key": key})
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
 def test_a_result_that_is_not_there_yet_is_400_and_one_without_a_model_404(api, ledger):
