@@ -80,7 +80,10 @@ class Scope(StrEnum):
 
 
 class Kind(StrEnum):
-    """What is asked for. Each kind is a Dagster asset job, or two: see `Route`."""
+    """What is asked for. Each kind of `BUILT_KINDS` is a Dagster asset job, or two: see `Route`.
+
+    A kind that is not built has models in the catalogue, which say so; nothing of it is ever stored or run.
+    """
 
     IMAGE_TO_3D = "image_to_3d"
     TEXT_TO_3D = "text_to_3d"
@@ -90,14 +93,24 @@ class Kind(StrEnum):
     """Another mesh of a scene code that an earlier request made: other cells, colours or textures."""
     EXPORT_MODEL = "export_model"
     """The model of an earlier request, or an uploaded one, in any set of formats; nothing is generated."""
+    GENERATE_IMAGE = "generate_image"
+    UPSCALE_IMAGE = "upscale_image"
+    BLEND_TEXTURE = "blend_texture"
+    AR_PREVIEW = "ar_preview"
+    DESIGN_RENDER = "design_render"
+    TRANSCRIBE = "transcribe"
+    STORYBOARD = "storyboard"
+    RENDER_VIDEO = "render_video"
     PROBE = "probe"
     """A request that makes nothing: shows that the way through the system is open, and how long it is."""
 
 
 class Family(StrEnum):
-    """A disjoint asset graph with its own dynamic partition set."""
+    """A disjoint asset graph with its own dynamic partition set, once it has assets."""
 
     MODEL_REQUESTS = "model_requests"
+    IMAGE_REQUESTS = "image_requests"
+    MEDIA_REQUESTS = "media_requests"
     PROBE_REQUESTS = "probe_requests"
 
 
@@ -116,6 +129,9 @@ class Route(StrEnum):
     EXPORT_MODEL = "export_model"
     PROBE = "probe"
 
+
+BUILT_KINDS = frozenset(kind for kind in Kind if kind.value in set(Route))
+"""The kinds that have a route: those that this version can run. Only they are dispatched."""
 
 _CUT_OUT = ("source_image", "preprocessed_image")
 FORMATS = "further_formats"
@@ -154,7 +170,7 @@ class Delivers(StrEnum):
 
 
 def route_of(kind: Kind, model_id: str) -> Route:
-    """The way of a request of this kind to this model."""
+    """The way of a request of this kind to this model. `ValueError` for a kind that is not built."""
     by_scene = model_id in MODELS_WITH_SCENE_CODE
     return Route(f"{kind.value}_by_scene" if by_scene else kind.value)
 
@@ -162,8 +178,10 @@ def route_of(kind: Kind, model_id: str) -> Route:
 def stages_of(kind: Kind, model_id: str, params: Mapping[str, Any]) -> tuple[str, ...]:
     """The stages of a request of this kind to this model, in order: of its route those that it asks for.
 
-    A request of before there was a choice goes as far as the model.
+    A request of before there was a choice goes as far as the model. A kind that is not built has none.
     """
+    if kind not in BUILT_KINDS:
+        return ()
     # a profile judges all files, so that they must be there
     bundled = params.get("delivers") == Delivers.BUNDLE or params.get("profile") is not None
     return _choose_stages(route_of(kind, model_id), bundled, bool(params.get("formats")))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route
+from pipeline3d.values import STAGES_BY_ROUTE, Route
 
 PRIORITY_TAG = "dagster/priority"
 LOWEST_OF_REQUESTS = 1_000_000
@@ -43,8 +43,6 @@ def build_job(route: Route, description: str) -> dg.UnresolvedAssetJobDefinition
 
 
 REQUEST_JOBS = [build_job(route, description) for route, description in DESCRIPTIONS.items()]
-KINDS_WITH_JOB = frozenset(Kind)
-"""The kinds that this version can run."""
 
 
 def run_priority(priority: int, turn: int) -> int:

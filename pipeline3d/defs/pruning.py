@@ -10,11 +10,11 @@ from dataclasses import asdict
 
 import dagster as dg
 
+from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
 from pipeline3d.requests.pruning import Retention
-from pipeline3d.values import Family
 from resources.housekeeping import Housekeeping
 
-PARTITION_SETS = tuple(family.value for family in Family)
+PARTITION_SETS = tuple(family.value for family in PARTITIONS_BY_FAMILY)
 PRIORITY = "-1000"
 """Below backfills and runs by hand, which are below every request."""
 _DEFAULT = Retention()

@@ -25,7 +25,7 @@ from pipeline3d.requests.parameters import (
     take_image_key,
 )
 from pipeline3d.requests.products import with_product_key
-from pipeline3d.values import Family, Kind
+from pipeline3d.values import BUILT_KINDS, Family, Kind
 
 MODEL_COLUMNS = (
     *("id", "name", "description", "kind", "family", "version", "tier", "queue", "pool"),
@@ -167,6 +167,8 @@ def parse_model(entry: dict[str, Any]) -> CatalogueModel:
         raise SettingsError(f"Model {name}: its parameters_schema is wrong: {error.message}.") from error
     except (KeyError, TypeError, ValueError, InvalidParameters) as error:
         raise SettingsError(f"Model {name} of the catalogue is wrong: {error}.") from error
+    if model.readiness.ready and model.kind not in BUILT_KINDS:
+        raise SettingsError(f"Model {name} is of kind {model.kind}, which is not built, and is not said so.")
     return model
 
 

@@ -9,7 +9,15 @@ import pytest
 from pipeline3d.definitions import build_definitions
 from pipeline3d.defs.jobs import REQUEST_JOBS
 from pipeline3d.settings import Settings
-from pipeline3d.values import MODELS_WITH_SCENE_CODE, STAGES_BY_ROUTE, Kind, Route, route_of
+from pipeline3d.values import (
+    BUILT_KINDS,
+    MODELS_WITH_SCENE_CODE,
+    STAGES_BY_ROUTE,
+    Kind,
+    Route,
+    route_of,
+    stages_of,
+)
 from resources.catalogue import shipped_models
 
 LOAD_WITHOUT_NETWORK = """
@@ -34,10 +42,22 @@ def test_the_stages_of_a_route_are_the_assets_of_its_job_in_order(route):
     assert tuple(order) == STAGES_BY_ROUTE[route]
 
 
-def test_every_kind_has_a_route_and_so_has_every_model_of_the_catalogue():
+def test_every_kind_that_is_built_has_a_route_and_so_has_every_model_of_it():
     for model in shipped_models().values():
-        assert route_of(model.kind, model.id) in STAGES_BY_ROUTE
-    assert {Kind(route.value.removesuffix("_by_scene")) for route in STAGES_BY_ROUTE} == set(Kind)
+        if model.kind in BUILT_KINDS:
+            assert route_of(model.kind, model.id) in STAGES_BY_ROUTE
+    assert {Kind(route.value.removesuffix("_by_scene")) for route in STAGES_BY_ROUTE} == BUILT_KINDS
+    assert {Route(job.name) for job in REQUEST_JOBS} == set(Route)
+
+
+def test_a_kind_that_is_not_built_has_models_that_say_so_and_no_way_to_a_run():
+    not_built = [model for model in shipped_models().values() if model.kind not in BUILT_KINDS]
+    assert {model.kind for model in not_built} == set(Kind) - BUILT_KINDS
+    for model in not_built:
+        assert (model.readiness.ready, model.readiness.code) == (False, "not_built")
+        assert stages_of(model.kind, model.id, {}) == ()
+        with pytest.raises(ValueError, match=model.kind.value):
+            route_of(model.kind, model.id)
 
 
 def test_the_models_that_make_a_scene_code_are_those_that_run_triposr_with_its_weights():

@@ -33,6 +33,13 @@ def test_a_new_installation_has_the_embedded_models_and_says_what_the_others_nee
         assert readiness.hint
 
 
+def test_no_host_makes_a_model_ready_whose_pipeline_is_not_built(tmp_path):
+    for settings in ({}, {"use_gpu": True}):
+        models = assess_here(tmp_path, **settings)
+        assert models["whisper-small"].readiness == shipped_models()["whisper-small"].readiness
+        assert models["whisper-small"].readiness.code == "not_built"
+
+
 def test_weights_in_the_folder_of_the_models_make_triposr_ready(tmp_path):
     tiny_triposr.write_directory(tmp_path / "models" / "triposr")
     models = assess_here(tmp_path)

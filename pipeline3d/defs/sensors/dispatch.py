@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from pipeline3d.defs.jobs import KINDS_WITH_JOB, PRIORITY_TAG, REQUEST_JOBS, run_priority
+from pipeline3d.defs.jobs import PRIORITY_TAG, REQUEST_JOBS, run_priority
 from pipeline3d.defs.partitions import PARTITIONS_BY_FAMILY
 from pipeline3d.defs.sensors.outage import skips_while_postgres_is_away
 from pipeline3d.requests.admission import Admission
-from pipeline3d.values import STAGES_BY_ROUTE, Claim, Family, route_of, stages_of
+from pipeline3d.values import BUILT_KINDS, STAGES_BY_ROUTE, Claim, Family, route_of, stages_of
 from resources.jobs_database import JobsDatabase
 from resources.request_run import ATTEMPT_TAG, PARTITION_TAG
 
@@ -117,7 +117,7 @@ def _build_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         ledger = jobs_database.connect()
         claims = ledger.claim_when_ready(
-            LONGEST_WAIT_S, BATCH, lease_s, kinds=sorted(KINDS_WITH_JOB), admission=admission
+            LONGEST_WAIT_S, BATCH, lease_s, kinds=sorted(BUILT_KINDS), admission=admission
         )
         if not claims:
             return dg.SkipReason("No request may start.")

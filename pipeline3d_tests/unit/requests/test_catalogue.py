@@ -77,6 +77,16 @@ def test_a_model_that_is_not_ready_is_refused_with_the_reason(models):
     assert caught.value.hint == "Get it."
 
 
+def test_a_model_of_a_kind_that_is_not_built_must_say_so(tmp_path):
+    document = json.loads(SHIPPED.read_text())
+    entry = next(model for model in document["models"] if model["id"] == "whisper-small")
+    assert entry.pop("readiness")["code"] == "not_built"
+    path = tmp_path / "catalogue.json"
+    path.write_text(json.dumps({**document, "models": [entry]}))
+    with pytest.raises(SettingsError, match="whisper-small"):
+        load_catalogue(path)
+
+
 def test_the_shipped_catalogue_follows_its_schema():
     document = json.loads(SHIPPED.read_text())
     schema = json.loads(SHIPPED.with_name("catalogue.schema.json").read_text())
