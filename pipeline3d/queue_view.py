@@ -46,6 +46,7 @@ def _queues(loads: tuple[QueueLoad, ...]) -> Table:
     for name in (
         "waiting",
         "oldest",
+        "set aside",
         "retry later",
         "on the way",
         "running",
@@ -61,6 +62,7 @@ def _queues(loads: tuple[QueueLoad, ...]) -> Table:
             _state_of_queue(load),
             str(load.waiting),
             describe_seconds(load.oldest_s),
+            str(load.set_aside),
             str(load.retrying),
             f"{load.dispatched} of {load.depth}",
             *(str(count) for count in counts),

@@ -95,5 +95,9 @@ def _another_waits(job_id: ColumnElement[UUID]) -> ColumnElement[bool]:
     """Whether a request is queued that nobody has dispatched: only then is room of any use."""
     other = jobs.alias("other")
     return exists().where(
-        other.c.state == literal_column("'QUEUED'"), other.c.lease_until.is_(None), other.c.id != job_id
+        other.c.state == literal_column("'QUEUED'"),
+        ~other.c.held,
+        other.c.waits_for.is_(None),
+        other.c.lease_until.is_(None),
+        other.c.id != job_id,
     )

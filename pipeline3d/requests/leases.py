@@ -17,11 +17,17 @@ from pipeline3d.database.tables import jobs, models
 # Written into the statement, not bound: only so does a prepared statement keep to the index of queued rows.
 IS_QUEUED = jobs.c.state == literal_column("'QUEUED'")
 
+IS_IN_LINE = and_(IS_QUEUED, ~jobs.c.held, jobs.c.waits_for.is_(None))
+"""Queued, neither held by its owner nor waiting for another request: the condition of the index of turns."""
+
+IS_SET_ASIDE = and_(IS_QUEUED, or_(jobs.c.held, jobs.c.waits_for.is_not(None)))
+"""Queued, and not before it is released or another request has succeeded."""
+
 
 def claimable() -> ColumnElement[bool]:
     """Which rows a dispatcher may lease now."""
     return and_(
-        IS_QUEUED,
+        IS_IN_LINE,
         past_or_unset(jobs.c.lease_until),
         past_or_unset(jobs.c.not_before),
         or_(jobs.c.deadline.is_(None), jobs.c.deadline > func.now()),

@@ -11,16 +11,29 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
 
 from pipeline3d.requests.queue_snapshot import MOST_COUNTED, Line, Model, Queue, QueueSnapshot
 from pipeline3d.values import JobState
 
-__all__ = ["MOST_COUNTED", "Outlook", "QueueView", "foresee"]
+__all__ = ["MOST_COUNTED", "Outlook", "QueueView", "WaitingReason", "foresee"]
 
 LONGEST_COMMIT = timedelta(seconds=1)
 """A row that was written so shortly before a snapshot may have been committed after it."""
+
+
+class WaitingReason(StrEnum):
+    """What a queued request waits for, other than its turn."""
+
+    HELD = "held"
+    INPUT_JOB = "input_job"
+    QUEUE_PAUSED = "queue_paused"
+    LIMIT = "limit"
+    """As many of its user's requests as may be are in work."""
+    RETRY_LATER = "retry_later"
+    NO_WORKER = "no_worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +44,7 @@ class Outlook:
     """1 is the next to start; `MOST_COUNTED` is that many or more. Only while it is queued."""
     starts_at: datetime | None = None
     ends_at: datetime | None = None
+    waits_because: WaitingReason | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +72,12 @@ class UnfinishedRequest(Protocol):
     def started_at(self) -> datetime | None: ...
     @property
     def updated_at(self) -> datetime: ...
+    @property
+    def held(self) -> bool: ...
+    @property
+    def waits_for(self) -> UUID | None: ...
+    @property
+    def lease_until(self) -> datetime | None: ...
 
 
 def foresee(job: UnfinishedRequest, view: QueueView) -> Outlook | None:
@@ -72,16 +92,19 @@ def foresee(job: UnfinishedRequest, view: QueueView) -> Outlook | None:
         return Outlook()
     if model is not None and job.state == JobState.RUNNING:
         return Outlook(ends_at=foresee_end_of_run(job.started_at, model, now))
+    if job.held or job.waits_for is not None:
+        return Outlook(waits_because=WaitingReason.HELD if job.held else WaitingReason.INPUT_JOB)
     line = None if model is None else snapshot.queues[model.queue].lines.get(str(job.id))
     if model is None or line is None:
         return foresee_unseen(job, view)
     queue = snapshot.queues[model.queue]
+    reason = name_reason(job, queue, now, held_back=line.held_back)
     wait_s = foresee_wait(queue, line)
     if wait_s is None:
-        return Outlook(position=place_of(line))
+        return Outlook(position=place_of(line), waits_because=reason)
     starts_at = max(snapshot.taken_at + timedelta(seconds=wait_s), now, job.not_before or now)
     ends_at = None if model.median_s is None else starts_at + timedelta(seconds=model.median_s)
-    return Outlook(position=place_of(line), starts_at=starts_at, ends_at=ends_at)
+    return Outlook(position=place_of(line), starts_at=starts_at, ends_at=ends_at, waits_because=reason)
 
 
 def foresee_unseen(job: UnfinishedRequest, view: QueueView) -> Outlook | None:
@@ -90,9 +113,24 @@ def foresee_unseen(job: UnfinishedRequest, view: QueueView) -> Outlook | None:
     model = snapshot.models.get(job.model_id)
     is_later = view.is_after_question or job.updated_at < snapshot.taken_at - LONGEST_COMMIT
     if is_later and model is not None and snapshot.queues[model.queue].is_full:
-        return Outlook(position=MOST_COUNTED)
+        reason = name_reason(job, snapshot.queues[model.queue], view.now)
+        return Outlook(position=MOST_COUNTED, waits_because=reason)
     # In a snapshot that was taken after the row was read it would be: so it has begun or ended meanwhile.
     return Outlook() if view.is_after_question else None
+
+
+def name_reason(
+    job: UnfinishedRequest, queue: Queue, now: datetime, *, held_back: bool = False
+) -> WaitingReason | None:
+    """The first thing that keeps a queued request from its turn; None where nothing does."""
+    is_on_its_way = job.lease_until is not None and job.lease_until > now
+    if queue.paused and not is_on_its_way:
+        return WaitingReason.QUEUE_PAUSED
+    if held_back:
+        return WaitingReason.LIMIT
+    if job.not_before is not None and job.not_before > now:
+        return WaitingReason.RETRY_LATER
+    return WaitingReason.NO_WORKER if queue.slots is None else None
 
 
 def place_of(line: Line) -> int:

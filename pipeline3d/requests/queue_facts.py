@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
 
 from pipeline3d.database.tables import jobs, launched_runs, models, pauses, users, workers
-from pipeline3d.requests.leases import IS_QUEUED
+from pipeline3d.requests.leases import IS_IN_LINE, IS_QUEUED, IS_SET_ASIDE
 from pipeline3d.requests.reading import IS_OWNED_BY_RUN
 from pipeline3d.requests.turns import (
     AT_MOST,
@@ -18,8 +18,9 @@ from pipeline3d.requests.turns import (
     plan_waiting,
 )
 
-STAGES = ("waiting", "retrying", "dispatched", "running", "canceling")
-"""Where an unfinished request is: waiting for its turn or for a retry's time, on its way, in a run."""
+STAGES = ("waiting", "set_aside", "retrying", "dispatched", "running", "canceling")
+"""Where an unfinished request is: waiting for its turn, not to be started yet (it is held, or waits for
+another request), waiting for a retry's time, on its way, in a run."""
 
 
 def list_queues() -> Select[Any]:
@@ -36,6 +37,7 @@ def count_by_stage() -> Select[Any]:
     """How many unfinished requests each queue has in each stage, and how old the oldest is."""
     stage = case(
         (and_(IS_QUEUED, is_dispatched()), "dispatched"),
+        (IS_SET_ASIDE, "set_aside"),
         (and_(IS_QUEUED, jobs.c.not_before > func.now()), "retrying"),
         (IS_QUEUED, "waiting"),
         else_=func.lower(jobs.c.state),
@@ -50,9 +52,9 @@ def count_by_stage() -> Select[Any]:
         )
         .where(which)
         .group_by(jobs.c.model_id, stage)
-        for which in (IS_QUEUED, IS_OWNED_BY_RUN)
+        for which in (IS_IN_LINE, IS_SET_ASIDE, IS_OWNED_BY_RUN)
     ]
-    counted = unfinished[0].union_all(unfinished[1]).subquery("counted")
+    counted = unfinished[0].union_all(*unfinished[1:]).subquery("counted")
     return (
         select(
             models.c.queue,

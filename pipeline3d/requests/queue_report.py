@@ -40,6 +40,7 @@ class QueueLoad:
 
     queue: str
     waiting: int = 0
+    set_aside: int = 0
     retrying: int = 0
     dispatched: int = 0
     running: int = 0

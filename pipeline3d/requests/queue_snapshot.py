@@ -82,7 +82,9 @@ class QueueSnapshot:
     models: Mapping[str, Model]
 
 
-_WAITS = "job.state = 'QUEUED' AND (job.lease_until IS NULL OR job.lease_until <= now())"
+# The condition of the index of turns: what is held or waits for another request has no place.
+_IN_LINE = "job.state = 'QUEUED' AND NOT job.held AND job.waits_for IS NULL"
+_WAITS = f"{_IN_LINE} AND (job.lease_until IS NULL OR job.lease_until <= now())"
 
 # The whole order of the index of queued requests: so no other index looks as good.
 _ORDER = "job.user_id, job.priority DESC, job.created_at, job.id"
@@ -90,7 +92,7 @@ _ORDER = "job.user_id, job.priority DESC, job.created_at, job.id"
 _FIRST_OF_USER = f"""
     SELECT job.user_id, job.priority, job.created_at, job.id
     FROM jobs AS job
-    WHERE job.state = 'QUEUED' AND job.model_id = {{after}}
+    WHERE {_IN_LINE} AND job.model_id = {{after}}
     ORDER BY {_ORDER}
     LIMIT 1
 """

@@ -35,7 +35,7 @@ from sqlalchemy import (
 
 from pipeline3d.database.tables import jobs, models, pauses, users, workers
 from pipeline3d.requests.admission import Admission
-from pipeline3d.requests.leases import IS_QUEUED, claimable, make_seconds, past_or_unset
+from pipeline3d.requests.leases import IS_IN_LINE, IS_QUEUED, claimable, make_seconds, past_or_unset
 from pipeline3d.requests.reading import IS_OWNED_BY_RUN
 from pipeline3d.values import Kind
 
@@ -102,7 +102,7 @@ def count_startable(kinds: Sequence[Kind] | None, admission: Admission | None) -
 
 def plan_waiting(in_work: CTE) -> CTE:
     """The first of all requests that nobody has dispatched, whatever holds them back, as in `plan_turns`."""
-    waits = and_(IS_QUEUED, past_or_unset(jobs.c.lease_until))
+    waits = and_(IS_IN_LINE, past_or_unset(jobs.c.lease_until))
     depth = AT_MOST + 1
     queues = select(models.c.queue, depth.label("depth"), depth.label("room")).distinct().cte("queues")
     heads = first_of_each_user(waiting_users(queues, None), in_work, None, waits)
@@ -186,7 +186,7 @@ def waiting_users(queues: CTE, kinds: Sequence[Kind] | None) -> CTE:
     )
     # the whole order of the index, so that no other index looks as good
     order = (jobs.c.user_id, *by_priority_and_age(jobs))
-    of_model = select(jobs.c.user_id).where(IS_QUEUED).order_by(*order).limit(ONE)
+    of_model = select(jobs.c.user_id).where(IS_IN_LINE).order_by(*order).limit(ONE)
     first = of_model.where(jobs.c.model_id == open_models.c.model_id).lateral("first_user")
     waiting = (
         select(*open_models.c, first.c.user_id)

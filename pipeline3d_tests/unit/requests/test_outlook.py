@@ -32,6 +32,9 @@ class Job:
     not_before: datetime | None = None
     started_at: datetime | None = None
     updated_at: datetime = TAKEN_AT - timedelta(minutes=1)
+    held: bool = False
+    waits_for: UUID | None = None
+    lease_until: datetime | None = None
 
 
 def moment(seconds):
@@ -68,7 +71,7 @@ def view(line=None, *, others=0, passed_s=0.0, is_after_question=False, **queue)
 def test_a_request_starts_when_what_is_ahead_of_it_is_shared_out_between_the_slots(line, queue, start_s):
     found = foresee(Job(), view(line, **queue))
     if start_s is None:
-        assert found == Outlook(position=line.ahead + 1)
+        assert replace(found, waits_because=None) == Outlook(position=line.ahead + 1)
     else:
         assert found == Outlook(
             position=line.ahead + 1, starts_at=moment(start_s), ends_at=moment(start_s + 10)
@@ -93,6 +96,27 @@ def test_a_start_is_neither_in_the_past_nor_before_the_time_of_a_retry(passed_s,
 
 def test_a_request_of_a_model_without_history_has_a_start_and_no_end():
     assert foresee(Job(model_id="new"), view(Line(0, 0.0))) == Outlook(position=1, starts_at=moment(0))
+
+
+@pytest.mark.parametrize(
+    ("job", "line", "queue", "reason"),
+    [
+        ({}, Line(0, 0.0), {}, None),
+        ({}, Line(0, 0.0), {"paused": True}, "queue_paused"),
+        ({"lease_until": moment(9)}, Line(0, 0.0), {"paused": True}, None),  # it has left the queue
+        ({"lease_until": moment(-9)}, Line(0, 0.0), {"paused": True}, "queue_paused"),
+        ({}, Line(0, 0.0), {"slots": None}, "no_worker"),
+        ({}, Line(0, 0.0, held_back=True), {"slots": None}, "limit"),
+        ({"not_before": moment(9)}, Line(0, 0.0), {"slots": None}, "retry_later"),
+        ({"not_before": moment(-9)}, Line(0, 0.0), {}, None),
+        ({"held": True, "waits_for": UUID(int=9)}, None, {}, "held"),
+        ({"waits_for": UUID(int=9)}, None, {"paused": True}, "input_job"),
+    ],
+)
+def test_a_request_waits_for_the_first_thing_that_would_have_to_change(job, line, queue, reason):
+    found = foresee(Job(**job), view(line, **queue))
+    assert found.waits_because == reason
+    assert (found.position is None) == (line is None)
 
 
 @pytest.mark.parametrize(
