@@ -5,19 +5,17 @@ Settings are read once per command. An error of ours is printed as a sentence, n
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline3d import operating, tracing
+from pipeline3d import job_commands, operating, tracing
 from pipeline3d.explained_errors import explains_errors
 
 if TYPE_CHECKING:
-    from pipeline3d.client import Pipeline3dClient
     from pipeline3d.installation import Installation
 
 
@@ -36,7 +34,7 @@ def main() -> None:
     """Pipeline3D: ask for a 3D model and get it."""
 
 
-for command in (*operating.COMMANDS, *tracing.COMMANDS):
+for command in (*job_commands.COMMANDS, *operating.COMMANDS, *tracing.COMMANDS):
     main.add_command(command)
 
 
@@ -193,73 +191,6 @@ def env_example(check: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
-@click.argument("photo", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--prompt", help="A text, for models that take one.")
-@click.option("--model", "model_id", default="inflate-v1", show_default=True)
-@click.option("--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; may be repeated.")
-@explains_errors
-def submit(photo: Path | None, prompt: str | None, model_id: str, params: tuple[str, ...]) -> None:
-    """Upload a photo, or send a text, and ask for a model of it. Prints the job's id."""
-    client = _signed_in_client()
-    uploaded = {"input_path": client.upload(photo)} if photo else {}
-    click.echo(client.create_job(model_id, {**uploaded, **parse_params(params)}, prompt=prompt)["id"])
-
-
-@main.command()
-@click.option(
-    "--count", type=click.IntRange(1), default=3, show_default=True, help="Requests, one at a time."
-)
-@explains_errors
-def probe(count: int) -> None:
-    """Send requests that make nothing the whole way, and say how long each took."""
-    from datetime import datetime
-
-    client = _signed_in_client()
-    for _ in range(count):
-        job = client.wait(client.create_job("probe-v1", {})["id"])
-        created, started, completed = (
-            datetime.fromisoformat(job[name]) if job[name] else None
-            for name in ("created_at", "started_at", "completed_at")
-        )
-        if job["status"] != "SUCCEEDED" or not (created and started and completed):
-            click.secho(f"{job['status']}: {job['error'] and job['error']['message']}", fg="red", err=True)
-            sys.exit(1)
-        waited, whole = (started - created).total_seconds(), (completed - created).total_seconds()
-        click.echo(f"done after {whole:.2f} s, of which {waited:.2f} s until a worker began")
-
-
-@main.command()
-@click.argument("job_id", type=click.UUID)
-@explains_errors
-def watch(job_id: Any) -> None:
-    """Show a job's stages until it is finished."""
-    from rich.console import Console
-
-    from pipeline3d.demo import watch as watch_job
-
-    job = watch_job(_signed_in_client(), job_id, Console())
-    click.echo(f"{job['status']}" + (f": {job['error']['message']}" if job.get("error") else ""))
-    sys.exit(0 if job["status"] == "SUCCEEDED" else 1)
-
-
-@main.command()
-@click.argument("job_id", type=click.UUID)
-@explains_errors
-def cancel(job_id: Any) -> None:
-    """End a job. Prints its state: CANCELING while its run is being stopped."""
-    click.echo(_signed_in_client().cancel(job_id)["status"])
-
-
-@main.command()
-@click.argument("job_id", type=click.UUID)
-@click.option("--out", type=click.Path(path_type=Path), default=None, help="File; JOB_ID.glb if not given.")
-@explains_errors
-def get(job_id: Any, out: Path | None) -> None:
-    """Download the model of a finished job."""
-    click.echo(_signed_in_client().download(job_id, out or Path(f"{job_id}.glb")))
-
-
 @main.group(invoke_without_command=True)
 @click.option("--live", is_flag=True, help="What the workers of all hosts keep in memory now.")
 @click.option("--json", "as_json", is_flag=True, help="With --live: for programs.")
@@ -290,26 +221,6 @@ def fetch_model(model_id: str, accept_licence: bool) -> None:
     from resources.catalogue import shipped_model
 
     print_fetched(shipped_model(model_id), _installation().settings, accept_licence=accept_licence)
-
-
-def parse_params(params: tuple[str, ...]) -> dict[str, Any]:
-    """`size_m=0.3` → {"size_m": 0.3}: a value is JSON where it can be, else text."""
-    parsed: dict[str, Any] = {}
-    for param in params:
-        name, separator, text = param.partition("=")
-        if not separator:
-            raise click.BadParameter(f"{param!r} is not NAME=VALUE", param_hint="--param")
-        try:
-            parsed[name] = json.loads(text)
-        except json.JSONDecodeError:
-            parsed[name] = text
-    return parsed
-
-
-def _signed_in_client() -> Pipeline3dClient:
-    from pipeline3d.running import sign_in
-
-    return sign_in(_installation())
 
 
 if __name__ == "__main__":

@@ -12,9 +12,8 @@ from typing import Any
 from uuid import UUID
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pipeline3d.client import Pipeline3dClient
+from pipeline3d.client import Job, Pipeline3dClient, ProgressBar
 from pipeline3d.demo_requests import find_ready_model, prepare_request
 from pipeline3d.errors import BrokenModelOutput
 from pipeline3d.values import JobState, Kind, stages_of
@@ -34,7 +33,7 @@ PUBLISHED = {
 class DemoResult:
     """What came out: the job as the API describes it, and the files that were fetched."""
 
-    job: dict[str, Any]
+    job: Job
     model: Path | None
     preview: Path | None
     others: tuple[Path, ...] = ()
@@ -55,10 +54,10 @@ def run_demo(
     A job that fails is a result too: look at `job`.
     """
 
-    def ask(model_id: str, params: dict[str, Any], prompt: str | None = None) -> dict[str, Any]:
+    def ask(model_id: str, params: dict[str, Any], prompt: str | None = None) -> Job:
         job = client.create_job(model_id, params, prompt=prompt)
         console.print(f"job       {job['id']} for {model_id}")
-        return watch(client, UUID(job["id"]), console)
+        return watch(client, job["id"], console)
 
     model = find_ready_model(client, model_id)
     with prepare_request(
@@ -75,7 +74,7 @@ def run_demo(
     return DemoResult(job=job, model=fetched, preview=preview, others=others)
 
 
-def fetch_others(client: Pipeline3dClient, job: dict[str, Any], out: Path, name: str) -> Iterator[Path]:
+def fetch_others(client: Pipeline3dClient, job: Job, out: Path, name: str) -> Iterator[Path]:
     """What a shop publishes, where the request made it."""
     made = {artifact["name"] for artifact in job["artifacts"]}
     for artifact, ending in PUBLISHED.items():
@@ -83,36 +82,10 @@ def fetch_others(client: Pipeline3dClient, job: dict[str, Any], out: Path, name:
             yield client.download(job["id"], out / f"{name}{ending}", name=artifact)
 
 
-def watch(client: Pipeline3dClient, job_id: UUID, console: Console) -> dict[str, Any]:
+def watch(client: Pipeline3dClient, job_id: UUID | str, console: Console) -> Job:
     """Show the stages until the job is finished."""
-    columns = (
-        TextColumn("{task.description:<20}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("queued", total=100)
-        client_callback = _progress_callback(bar, task)
-        job = client.wait(job_id, on_progress=client_callback, timeout_s=LONGEST_WAIT_S)
-        client_callback(job)
-    return job
-
-
-def _progress_callback(bar: Progress, task: Any) -> Callable[[dict[str, Any]], None]:
-    seen: set[str] = set()
-
-    def show(job: dict[str, Any]) -> None:
-        progress = job.get("progress") or {}
-        stage = progress.get("stage") if job["status"] == "RUNNING" else None
-        label = stage or job["status"].lower()
-        if not bar.console.is_terminal and label not in seen:
-            # A log has no bar to redraw: one line for each stage.
-            bar.console.print(f"{job['progress_percent']:>4} %  {label}")
-        seen.add(label)
-        bar.update(task, completed=job["progress_percent"], description=label)
-
-    return show
+    with ProgressBar(console) as bar:
+        return client.wait(job_id, on_progress=bar, timeout_s=LONGEST_WAIT_S)
 
 
 def check_model(path: Path) -> None:
@@ -129,9 +102,9 @@ def print_summary(result: DemoResult, console: Console, *, dagster_url: str, sec
     """The numbers that a newcomer wants to see, or why there is no model."""
     job = result.job
     if result.model is None or result.preview is None:
-        error = job.get("error") or {}
-        console.print(f"\n[bold red]{job['status']}[/]  {error.get('code')} in {error.get('stage')}")
-        console.print(f"{error.get('message')}\n{error.get('hint') or ''}")
+        console.print(f"\n[bold red]{job['status']}[/]")
+        if error := job["error"]:
+            console.print(f"{error['code']} in {error['stage']}: {error['message']}\n{error['hint'] or ''}")
         return
     artifact = next(item for item in job["artifacts"] if item["type"] == "OUTPUT_MODEL")
     facts = artifact.get("metadata") or {}

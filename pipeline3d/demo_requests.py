@@ -15,7 +15,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pipeline3d.client import Pipeline3dClient
+from pipeline3d.client import Job, Model, Pipeline3dClient
 from pipeline3d.errors import InvalidParameters, ModelNotReady, UnknownModel
 from pipeline3d.values import JobState, Kind
 
@@ -27,7 +27,7 @@ MAKES_SCENES = "triposr-v1"
 MAKES_MODELS = "inflate-v1"
 EARLIER_JOBS = 100
 Say = Callable[[str], None]
-RunJob = Callable[[str, dict[str, Any]], dict[str, Any]]
+RunJob = Callable[[str, dict[str, Any]], Job]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class DemoRequest:
     prompt: str | None = None
 
 
-def find_ready_model(client: Pipeline3dClient, model_id: str) -> dict[str, Any]:
+def find_ready_model(client: Pipeline3dClient, model_id: str) -> Model:
     """The model as the API knows it. Raises UnknownModel, or ModelNotReady with the reason."""
     models = {model["id"]: model for model in client.models()}
     if model_id not in models:
@@ -57,7 +57,7 @@ def find_ready_model(client: Pipeline3dClient, model_id: str) -> dict[str, Any]:
 @contextmanager
 def prepare_request(
     client: Pipeline3dClient,
-    model: dict[str, Any],
+    model: Model,
     *,
     given: Path | None,
     prompt: str | None,
@@ -156,7 +156,7 @@ def _upload(client: Pipeline3dClient, path: Path, say: Say) -> str:
     return key
 
 
-def _require_picture(model: dict[str, Any], path: Path) -> Path:
+def _require_picture(model: Model, path: Path) -> Path:
     if path.suffix.lower() not in PICTURES:
         raise InvalidParameters(
             f"{model['id']} takes a photo, and {path.name} is none.",

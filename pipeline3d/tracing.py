@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline3d.explained_errors import explains_errors
+from pipeline3d.job_commands import describe_end, signed_in_client
 
 if TYPE_CHECKING:
-    from pipeline3d.client import Pipeline3dClient
+    from pipeline3d.client.answers import Artifact, Job
 
-Job = dict[str, Any]
 SHOWN_DIGITS = 12
 MADE_FROM = "made_from"
 ASSET_OF_SHAPE = ("repaired_mesh", "mesh")
@@ -73,7 +73,7 @@ def same_shape(first: Job, second: Job) -> bool | None:
     return None
 
 
-def _name(item: dict[str, Any]) -> str:
+def _name(item: Artifact) -> str:
     return f"{item['asset']}/{item['name']}"
 
 
@@ -94,8 +94,9 @@ def _origin(job: Job) -> dict[str, Any]:
 @explains_errors
 def explain_command(job_id: Any) -> None:
     """Say how a job's files came to be: parameters, seed, and the hash of every step."""
-    for line in explain(_signed_in_client().get_job(job_id)):
-        click.echo(line)
+    with signed_in_client() as client:
+        for line in explain(client.get_job(job_id)):
+            click.echo(line)
 
 
 @click.command()
@@ -103,26 +104,18 @@ def explain_command(job_id: Any) -> None:
 @explains_errors
 def rerun(job_id: Any) -> None:
     """Ask for the same once more, with all parameters and the seed, and compare what comes out."""
-    client = _signed_in_client()
-    first = client.get_job(job_id)
-    params = {name: value for name, value in first["params"].items() if name not in LEFT_OUT}
-    second = client.wait(client.create_job(first["model_id"], params, prompt=first["prompt"])["id"])
-    click.echo(f"job {second['id']}: {second['status']}")
+    with signed_in_client() as client:
+        first = client.get_job(job_id)
+        params = {name: value for name, value in first["params"].items() if name not in LEFT_OUT}
+        second = client.wait(client.create_job(first["model_id"], params, prompt=first["prompt"])["id"])
+    click.echo(f"job {second['id']}: {describe_end(second)}")
     if second["status"] != "SUCCEEDED":
-        click.echo((second.get("error") or {}).get("message", ""))
         sys.exit(1)
     for name, same in compare(first, second).items():
         click.echo(f"{'same ' if same else 'other'}  {name}")
     verdict = same_shape(first, second)
     click.echo("the same mesh" if verdict else "another mesh" if verdict is False else "no mesh to compare")
     sys.exit(0 if verdict else 1)
-
-
-def _signed_in_client() -> Pipeline3dClient:
-    from pipeline3d.installation import read_installation
-    from pipeline3d.running import sign_in
-
-    return sign_in(read_installation())
 
 
 COMMANDS = (explain_command, rerun)

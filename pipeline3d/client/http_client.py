@@ -1,4 +1,4 @@
-"""A synchronous client of the HTTP API: upload, ask, wait, cancel, download.
+"""The client that blocks: upload, ask, wait, watch, download. Its rules are in `operations`.
 
 Answers are the API's own JSON objects. Every refusal is a `Pipeline3dError` with the API's code, so a caller
 decides by code and never by text. Files are streamed and verified, and appear whole or not at all.
@@ -6,35 +6,44 @@ decides by code and never by text. Files are streamed and verified, and appear w
 
 from __future__ import annotations
 
-import hashlib
-import mimetypes
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-from uuid import UUID
+from typing import Any, Self, TypeVar, Unpack, cast
 
 import httpx
+from httpx_sse import EventSource, SSEError
 
-from pipeline3d.errors import BrokenArtifact, Pipeline3dError, RequestError, TransientFailure
-from pipeline3d.values import FINISHED_STATES
+from pipeline3d.client import operations
+from pipeline3d.client.answers import Event, HistoryLine, Job, JobOptions, Model, Page
+from pipeline3d.client.event_stream import READ_TIMEOUT_S, StreamPosition
+from pipeline3d.client.exchanges import (
+    Ask,
+    Hash,
+    Operation,
+    Pause,
+    Put,
+    Save,
+    Step,
+    meaning_of,
+    read_answer,
+    require_ok,
+)
+from pipeline3d.client.files import CHUNK_BYTES, IncomingFile, hash_file
+from pipeline3d.client.operations import JOBS, Id
+from pipeline3d.client.outcomes import require_success
+from pipeline3d.client.progress import ProgressBar
+from pipeline3d.errors import Pipeline3dError, TransientFailure
 
-Job = dict[str, Any]
-API_PREFIX = "/api/v1"
+T = TypeVar("T")
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 5.0
-FIRST_PAUSE_S = 0.2
-LONGEST_PAUSE_S = 1.0
-PAUSE_GROWTH = 1.3
-CHUNK_BYTES = 1 << 16
-_FIRST_SERVER_FAULT = 500
-_UNTRIED_LATER = (500, 501)
 
 
 class Pipeline3dClient:
-    """One service and, once signed in, one account. Close it, or use it in a `with` block."""
+    """One service and, with a key or once signed in, one account. Close it, or use it in a `with` block."""
 
     def __init__(
         self,
@@ -57,10 +66,7 @@ class Pipeline3dClient:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
@@ -71,187 +77,228 @@ class Pipeline3dClient:
 
     def login(self, username: str, password: str) -> str:
         """Sign in and use the new key from now on; returns the key."""
-        body = {"username": username, "password": password}
-        key = str(self._call("POST", f"{API_PREFIX}/auth/login", json=body)["api_key"])
+        key = self._run(operations.log_in(username, password))
         self._use_key(key)
         return key
 
-    def upload(self, path: Path, content_type: str | None = None) -> str:
+    def upload(self, path: Path | str, content_type: str | None = None) -> str:
         """Upload a file; returns the object name that a job takes as `input_path`."""
-        kind = content_type or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        ticket = self._call(
-            "POST", f"{API_PREFIX}/jobs/upload-ticket", json={"filename": path.name, "content_type": kind}
-        )
-        size = path.stat().st_size
-        if size > ticket["max_bytes"]:
-            raise RequestError(
-                f"{path} has {size} bytes; at most {ticket['max_bytes']} are accepted.", code="file_too_large"
-            )
-        with path.open("rb") as file, self._reaching("object store"):
-            answer = self._store.put(ticket["upload_url"], content=file, headers=ticket["headers"])
-        _require_ok(answer, "object store")
-        return str(ticket["object_name"])
+        return self._run(operations.upload(Path(path), content_type))
 
     def create_job(
         self,
         model_id: str,
-        input_params: dict[str, Any],
+        input_params: Mapping[str, Any] | None = None,
         *,
-        prompt: str | None = None,
-        priority: int = 0,
-        tags: list[str] | None = None,
-        metadata: dict[str, Any] | None = None,
         idempotency_key: str | None = None,
+        **options: Unpack[JobOptions],
     ) -> Job:
         """Ask for a model. With an idempotency key, asking again gives the same job."""
-        body = {
-            "model_id": model_id,
-            "input_params": input_params,
-            "prompt": prompt,
-            "priority": priority,
-            "tags": tags or [],
-            "metadata": metadata or {},
-        }
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return dict(self._call("POST", f"{API_PREFIX}/jobs/", json=body, headers=headers))
+        body = operations.job_body(model_id, input_params or {}, options)
+        return self._run(operations.create_job(body, idempotency_key))
 
-    def get_job(self, job_id: UUID | str) -> Job:
+    def create_batch(
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        *,
+        defaults: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        atomic: bool = False,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Ask for many at once; the report of what was made (`created`) and what was `refused`, by index."""
+        body = operations.batch_body(jobs, defaults, name)
+        return dict(self._run(operations.create_batch(body, idempotency_key, atomic=atomic)))
+
+    def estimate(
+        self, model_id: str, input_params: Mapping[str, Any] | None = None, **options: Unpack[JobOptions]
+    ) -> dict[str, Any]:
+        """What such a job costs and how long it takes; nothing is made."""
+        body = operations.job_body(model_id, input_params or {}, options)
+        return dict(self._run(operations.change("POST", f"{JOBS}/estimate", body)))
+
+    def get_job(self, job_id: Id) -> Job:
         """A job as it stands."""
-        return dict(self._call("GET", f"{API_PREFIX}/jobs/{job_id}"))
+        return self._run(operations.get_job(job_id))
 
-    def cancel(self, job_id: UUID | str) -> Job:
+    def cancel(self, job_id: Id) -> Job:
         """End a job; CANCELING while its run is being stopped. A finished one comes back as it is."""
-        return dict(self._call("POST", f"{API_PREFIX}/jobs/{job_id}/cancel"))
+        return cast(Job, self._run(operations.change("POST", f"{JOBS}/{job_id}/cancel")))
 
-    def retry(self, job_id: UUID | str) -> Job:
+    def retry(self, job_id: Id) -> Job:
         """Try a job that did not succeed once more; one that is under way comes back as it is."""
-        return dict(self._call("POST", f"{API_PREFIX}/jobs/{job_id}/retry"))
+        return cast(Job, self._run(operations.change("POST", f"{JOBS}/{job_id}/retry")))
 
-    def list_jobs(self, *, skip: int = 0, limit: int = 50, before: UUID | str | None = None) -> list[Job]:
-        """One's own jobs, newest first; with `before` those that are older than that job."""
-        params = {"skip": skip, "limit": limit, **({} if before is None else {"before": str(before)})}
-        return list(self._call("GET", f"{API_PREFIX}/jobs/", params=params))
+    def rerun(self, job_id: Id, *, idempotency_key: str | None = None, **changes: Any) -> Job:
+        """A new job like that one, with changes of its body: `input_params={"seed": 7}`."""
+        return self._run(operations.rerun(job_id, changes, idempotency_key))
 
-    def events(self, job_id: UUID | str, *, after: int = 0) -> list[dict[str, Any]]:
+    def delete(self, job_id: Id) -> None:
+        """Delete a job with its files for good; no error where that was done before."""
+        self._run(operations.delete_job(job_id))
+
+    def list_jobs(
+        self, *, skip: int | None = None, limit: int = 50, before: Id | None = None, **filters: Any
+    ) -> list[Job]:
+        """One's own jobs, newest first; `filters` as the API has them: status, model_id, tag, q …"""
+        return (self.page_of_jobs(skip=skip, limit=limit, before=before, **filters)).items
+
+    def page_of_jobs(self, **filters: Any) -> Page[Job]:
+        """The same as a page with the `next_cursor` and, with `include_total=True`, the `total`."""
+        return self._run(operations.list_jobs(filters))
+
+    def events(self, job_id: Id, *, after: int = 0) -> list[HistoryLine]:
         """A job's history after an event's id."""
-        return list(self._call("GET", f"{API_PREFIX}/jobs/{job_id}/events", params={"after": after}))
+        return self._run(operations.list_events(job_id, after))
 
-    def models(self) -> list[dict[str, Any]]:
+    def models(self) -> list[Model]:
         """What can be asked for."""
-        return list(self._call("GET", f"{API_PREFIX}/models"))
+        return self._run(operations.list_models())
 
     def wait(
         self,
-        job_id: UUID | str,
+        job_id: Id,
         on_progress: Callable[[Job], None] | None = None,
         timeout_s: float = 600.0,
+        *,
+        show_progress: bool = False,
     ) -> Job:
-        """Ask until the job is finished, however it ended; tell `on_progress` of each change.
+        """Wait until the job is finished, however it ended; tell `on_progress` of each change, or show a bar.
 
-        A service that is away for a moment is asked again until the time is up.
+        A service that is away for a moment is asked again until the time is up: then `wait_timeout`.
         """
-        deadline = self._clock() + timeout_s
-        pause_s = FIRST_PAUSE_S
-        seen: object = None
-        while True:
-            try:
-                job = self.get_job(job_id)
-            except TransientFailure:
-                if self._clock() >= deadline:
-                    raise
-            else:
-                told = (job["status"], job["progress"])
-                if on_progress is not None and told != seen:
-                    on_progress(job)
-                seen = told
-                if job["status"] in FINISHED_STATES:
-                    return job
-                if self._clock() >= deadline:
-                    raise Pipeline3dError(
-                        f"Job {job_id} is still {job['status']} after {timeout_s:g} s.",
-                        code="wait_timeout",
-                        hint="It goes on; wait again later.",
-                    )
-            self._sleep(min(pause_s, max(deadline - self._clock(), 0.0)))
-            pause_s = min(pause_s * PAUSE_GROWTH, LONGEST_PAUSE_S)
+        with ProgressBar() if show_progress else nullcontext(on_progress) as told:
+            return self._run(operations.wait(job_id, told, timeout_s, self._clock))
 
-    def download(self, job_id: UUID | str, path: Path, name: str | None = None) -> Path:
+    def download(self, job_id: Id, path: Path | str, name: str | None = None) -> Path:
         """Save a job's model, or its artifact of that name, verified; returns the path."""
-        url = f"{API_PREFIX}/jobs/{job_id}/download"
-        if name is not None:
-            named = [item for item in self.get_job(job_id)["artifacts"] if item["name"] == name]
-            if not named:
-                raise RequestError(f"Job {job_id} has no artifact {name!r}.", code="unknown_artifact")
-            url = named[-1]["url"]
-        link = self._call("GET", url)
-        self._save(link, path)
-        return path
+        return self._run(operations.download(job_id, Path(path), name))
 
-    def _save(self, link: dict[str, Any], path: Path) -> None:
-        partial = path.with_name(f".{path.name}.part")
-        digest = hashlib.sha256()
-        size = 0
+    def generate(
+        self,
+        model_id: str,
+        photo: Path | str | None = None,
+        input_params: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = 600.0,
+        show_progress: bool = False,
+        **options: Unpack[JobOptions],
+    ) -> Job:
+        """Upload a file (or send a prompt), ask, and wait. Raises JobFailed where it does not succeed."""
+        params = dict(input_params or {})
+        if photo is not None:
+            params["input_path"] = self.upload(photo)
+        job = self.create_job(model_id, params, **options)
+        return require_success(self.wait(job["id"], timeout_s=timeout_s, show_progress=show_progress))
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Anything else of the API: the body of its answer. `path` as in its documentation, from `/api`."""
+        return self._run(operations.change(method, path, body))
+
+    def iterate_jobs(self, **filters: Any) -> Iterator[Job]:
+        """All of one's own jobs that the filters leave, a page at a time."""
+        page = self.page_of_jobs(**filters)
+        yield from page.items
+        while page.next_cursor is not None:
+            page = self.page_of_jobs(**{**filters, "cursor": page.next_cursor})
+            yield from page.items
+
+    def watch(
+        self,
+        job_id: Id | None = None,
+        *,
+        types: Sequence[str] | None = None,
+        last_event_id: str | None = None,
+    ) -> Iterator[Event]:
+        """What happens to a job until it ends, or to all of one's own jobs for ever, as it happens.
+
+        A connection that breaks is opened again where it was; nothing is missed and nothing told twice.
+        """
+        position = StreamPosition(job_id, types, last_event_id)
+        while not position.is_finished:
+            try:
+                yield from self._follow(position)
+            except TransientFailure as error:
+                self._sleep(error.details.get("retry_after_s") or position.next_pause())
+
+    def _follow(self, position: StreamPosition) -> Iterator[Event]:
+        timeout = httpx.Timeout(TIMEOUT_S, read=READ_TIMEOUT_S)
+        with (
+            self._reaching("service"),
+            self._api.stream(
+                "GET",
+                position.path,
+                params=position.params or None,
+                headers=position.headers(),
+                timeout=timeout,
+            ) as answer,
+        ):
+            if answer.is_error:
+                answer.read()
+            require_ok(answer, "service")
+            for received in EventSource(answer).iter_sse():
+                yield position.take(received)
+                if position.is_finished:
+                    return
+        raise TransientFailure("The stream has ended.", code="stream_ended")
+
+    def _run(self, operation: Operation[T]) -> T:
+        """Do an operation's steps one by one."""
         try:
-            with (
-                self._reaching("object store"),
-                self._store.stream("GET", link["download_url"]) as answer,
-                partial.open("wb") as file,
-            ):
-                if answer.is_error:
-                    answer.read()
-                _require_ok(answer, "object store")
-                for chunk in answer.iter_raw(CHUNK_BYTES):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    size += len(chunk)
-            if size != link["size"] or link["sha256"] not in (None, digest.hexdigest()):
-                raise BrokenArtifact(f"{link['filename']} arrived damaged.", hint="Download it again.")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+            step = next(operation)
+            while True:
+                try:
+                    done = self._do(step)
+                except Pipeline3dError as error:
+                    step = operation.throw(error)
+                else:
+                    step = operation.send(done)
+        except StopIteration as end:
+            return cast(T, end.value)
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Pause):
+            return self._sleep(step.seconds)
+        if isinstance(step, Hash):
+            return hash_file(step.path)
+        if isinstance(step, Put):
+            return self._put(step)
+        if isinstance(step, Save):
+            return self._save(step)
+        return self._ask(step)
+
+    def _ask(self, ask: Ask) -> Any:
+        with self._reaching("service"):
+            answer = self._api.request(
+                ask.method, ask.path, json=ask.json, params=ask.params or None, headers=ask.headers
+            )
+        return read_answer(answer)
+
+    def _put(self, put: Put) -> None:
+        with put.path.open("rb") as file, self._reaching("object store"):
+            answer = self._store.put(put.url, content=file, headers=put.headers)
+        require_ok(answer, "object store")
+
+    def _save(self, save: Save) -> Path:
+        with (
+            self._reaching("object store"),
+            self._store.stream("GET", save.link["download_url"]) as answer,
+            IncomingFile(save.link, save.path) as file,
+        ):
+            if answer.is_error:
+                answer.read()
+            require_ok(answer, "object store")
+            for chunk in answer.iter_raw(CHUNK_BYTES):
+                file.take(chunk)
+            file.finish()
+        return save.path
 
     def _use_key(self, api_key: str) -> None:
         self._api.headers["x-api-key"] = api_key
-
-    def _call(self, method: str, url: str, **options: Any) -> Any:
-        with self._reaching("service"):
-            answer = self._api.request(method, url, **options)
-        _require_ok(answer, "service")
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise Pipeline3dError(f"{answer.url} did not answer with JSON.", code="bad_answer") from error
 
     @contextmanager
     def _reaching(self, whom: str) -> Iterator[None]:
         try:
             yield
-        except httpx.HTTPError as error:
-            raise TransientFailure(
-                f"The {whom} does not answer ({type(error).__name__}).",
-                code="unreachable",
-                hint="Check that it runs and that the address is right.",
-            ) from error
-        except httpx.InvalidURL as error:
-            raise RequestError(f"The address of the {whom} is wrong: {error}.", code="bad_address") from error
-
-
-def _require_ok(answer: httpx.Response, whom: str) -> None:
-    """Raise the error that an answer tells of."""
-    if answer.is_success:
-        return
-    try:
-        problem = answer.json()
-    except ValueError:
-        problem = {}
-    if not isinstance(problem, dict):
-        problem = {}
-    message = str(problem.get("detail") or f"The {whom} answered {answer.status_code}.")
-    may_work_later = answer.status_code >= _FIRST_SERVER_FAULT and answer.status_code not in _UNTRIED_LATER
-    kind = TransientFailure if may_work_later else RequestError
-    raise kind(
-        message,
-        code=str(problem.get("code") or f"http_{answer.status_code}"),
-        hint=problem.get("hint"),
-        details={"status": answer.status_code, "errors": problem.get("errors", [])},
-    )
+        except (httpx.HTTPError, httpx.InvalidURL, SSEError) as error:
+            raise meaning_of(error, whom) from error

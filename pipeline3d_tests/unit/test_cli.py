@@ -6,7 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pipeline3d.cli import main, parse_params
+from pipeline3d.cli import main
+from pipeline3d.job_commands import parse_params
 
 
 @pytest.mark.parametrize(
