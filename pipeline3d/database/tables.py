@@ -94,8 +94,11 @@ api_keys = Table(
     Column("expires_at", TIME),
     Column("revoked_at", TIME),
     Column("last_used_at", TIME),
+    # An earlier secret of this other key, which works until it expires.
+    Column("rotated_to", Uuid, ForeignKey("api_keys.id", ondelete="CASCADE")),
     created_at(),
     CheckConstraint("key_hash ~ '^[0-9a-f]{64}$'", name="key_hash_is_sha256"),
+    Index("ix_api_keys_rotated_to", "rotated_to", postgresql_where=text("rotated_to IS NOT NULL")),
 )
 
 models = Table(

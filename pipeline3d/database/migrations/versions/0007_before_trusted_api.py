@@ -213,6 +213,24 @@ CREATE TRIGGER settle_those_waiting_for_the_deleted AFTER DELETE ON jobs FOR EAC
     WHEN (OLD.completed_at IS NULL) EXECUTE FUNCTION settle_those_waiting()
 """
 
+# Every process of the API keeps for some seconds who a key belongs to; it is told at once that this changed,
+# whoever changed it. What is only noted of a use (`last_used_at`, `last_seen_at`) changes nothing.
+TELL_OF_ACCESS = """
+CREATE FUNCTION pipeline3d_tell_of_access() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('pipeline3d_access', '');
+    RETURN NULL;
+END
+$$
+"""
+WATCHED_OF_ACCESS = {
+    "users": "is_active, is_superuser, role, compatibility, max_open_jobs, requests_per_minute, "
+    "monthly_cost_units, username",
+    "api_keys": "user_id, key_hash, scopes, max_open_jobs, requests_per_minute, monthly_cost_units, "
+    "expires_at, revoked_at, rotated_to",
+    "sessions": "user_id, token_hash, csrf_hash, expires_at, revoked_at",
+}
+
 
 def upgrade() -> None:
     op.create_table(
@@ -533,6 +551,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_webhook_attempts_delivery_id", "webhook_attempts", ["delivery_id"], unique=False)
     op.add_column("api_keys", sa.Column("max_open_jobs", sa.Integer(), nullable=True))
+    op.add_column("api_keys", sa.Column("rotated_to", sa.Uuid(), nullable=True))
+    op.create_index(
+        "ix_api_keys_rotated_to",
+        "api_keys",
+        ["rotated_to"],
+        unique=False,
+        postgresql_where=sa.text("rotated_to IS NOT NULL"),
+    )
+    op.create_foreign_key(
+        op.f("fk_api_keys_rotated_to"), "api_keys", "api_keys", ["rotated_to"], ["id"], ondelete="CASCADE"
+    )
     op.add_column("api_keys", sa.Column("requests_per_minute", sa.Integer(), nullable=True))
     op.add_column(
         "api_keys", sa.Column("monthly_cost_units", sa.Numeric(precision=14, scale=3), nullable=True)
@@ -618,6 +647,12 @@ def upgrade() -> None:
         op.create_check_constraint(op.f(f"ck_users_{name}"), "users", condition)
     op.execute(GIVES_BACK)
     op.execute(ON_CHANGE)
+    op.execute(TELL_OF_ACCESS)
+    for table, columns in WATCHED_OF_ACCESS.items():
+        op.execute(
+            f"CREATE TRIGGER tell_of_access AFTER DELETE OR UPDATE OF {columns} ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION pipeline3d_tell_of_access()"
+        )
     op.execute("UPDATE users SET role = 'admin' WHERE is_superuser")
     for definition in (JOB_EVENT_NAME, QUEUE_WEBHOOKS, ON_NEW_LINES):
         op.execute(definition)
@@ -629,6 +664,8 @@ def downgrade() -> None:
     op.execute("DROP TRIGGER queue_webhooks ON job_events")
     op.execute("DROP FUNCTION queue_webhooks()")
     op.execute("DROP FUNCTION job_event_name(jsonb)")
+    for table in ("users", "api_keys"):
+        op.execute(f"DROP TRIGGER tell_of_access ON {table}")
     op.execute("DROP TRIGGER recount_usage ON jobs")
     op.execute("DROP FUNCTION pipeline3d_recount_usage")
     op.execute("UPDATE api_keys SET scopes = '{jobs:read,jobs:write}'")
@@ -669,6 +706,13 @@ def downgrade() -> None:
     op.drop_column("api_keys", "monthly_cost_units")
     op.drop_column("api_keys", "requests_per_minute")
     op.drop_column("api_keys", "max_open_jobs")
+    op.drop_constraint(op.f("fk_api_keys_rotated_to"), "api_keys", type_="foreignkey")
+    op.drop_index(
+        "ix_api_keys_rotated_to",
+        table_name="api_keys",
+        postgresql_where=sa.text("rotated_to IS NOT NULL"),
+    )
+    op.drop_column("api_keys", "rotated_to")
     op.drop_index("ix_webhook_attempts_delivery_id", table_name="webhook_attempts")
     op.drop_table("webhook_attempts")
     op.drop_index(op.f("ix_share_links_user_id"), table_name="share_links")
@@ -694,6 +738,7 @@ def downgrade() -> None:
     op.drop_table("uploads")
     op.drop_index(op.f("ix_sessions_user_id"), table_name="sessions")
     op.drop_table("sessions")
+    op.execute("DROP FUNCTION pipeline3d_tell_of_access")
     op.drop_index("ix_idempotency_keys_expires_at", table_name="idempotency_keys")
     op.drop_table("idempotency_keys")
     op.drop_index(op.f("ix_batches_user_id"), table_name="batches")
