@@ -4,6 +4,8 @@ Runs before deployment: new tables, and new columns that have defaults or may be
 before goes on: it neither reads nor needs any of it. Keys keep what they could do, now and as roles say.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -137,7 +139,7 @@ FOR EACH STATEMENT EXECUTE FUNCTION queue_webhooks()
 WHERE_QUEUED = sa.text("state = 'QUEUED'")
 WHERE_IN_LINE = sa.text("state = 'QUEUED' AND NOT held AND waits_for IS NULL")
 WHERE_SET_ASIDE = sa.text("state = 'QUEUED' AND (held OR waits_for IS NOT NULL)")
-TURNS = ["model_id", "user_id", sa.literal_column("priority DESC"), "created_at", "id"]
+TURNS: list[Any] = ["model_id", "user_id", sa.literal_column("priority DESC"), "created_at", "id"]
 
 # A request that takes the model of another one waits as long as that one has not ended. The lock makes whoever
 # ends the other wait until this one is stored: so that it is either seen to have ended here, or finds this one.
