@@ -1,7 +1,7 @@
 """Presigned links: AWS Signature Version 4 in the query, as pure computation.
 
-The `minio` client signs the host alone; here the content type of an upload is signed too, so that the store
-refuses what the ticket did not allow. Needs no connection and no clock of its own.
+The `minio` client signs the host alone; here the type, length and content of an upload can be signed too, so
+that the store refuses what the ticket did not allow. Needs no connection and no clock of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
 
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 MAX_EXPIRES_S = 7 * 24 * 3600
 """What S3 allows."""
 
@@ -42,8 +43,13 @@ class Signer:
         now: datetime,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        payload_sha256: str = UNSIGNED_PAYLOAD,
     ) -> str:
-        """A link to one object for one method. `headers` must come with the request exactly as signed."""
+        """A link to one object for one method. `headers` must come with the request exactly as signed.
+
+        With the sha256 of what is to come, and the same among the headers as `x-amz-content-sha256`, no other
+        content is taken.
+        """
         if not 1 <= expires_s <= MAX_EXPIRES_S:
             raise ValueError(f"a link lasts 1 to {MAX_EXPIRES_S} seconds, not {expires_s}")
         stamp = now.strftime("%Y%m%dT%H%M%SZ")
@@ -62,7 +68,7 @@ class Signer:
         encoded = "&".join(f"{_encode(name)}={_encode(fields[name])}" for name in sorted(fields))
         path = f"/{bucket}/{quote(key, safe='/-_.~')}"
         canonical_headers = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-        request = "\n".join([method, path, encoded, canonical_headers, names, "UNSIGNED-PAYLOAD"])
+        request = "\n".join([method, path, encoded, canonical_headers, names, payload_sha256])
         to_sign = "\n".join(["AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(request.encode()).hexdigest()])
         signature = hmac.new(self._signing_key(stamp[:8]), to_sign.encode(), hashlib.sha256).hexdigest()
         return f"{self.origin}{path}?{encoded}&X-Amz-Signature={signature}"

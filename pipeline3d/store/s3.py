@@ -12,10 +12,10 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import minio
@@ -26,6 +26,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 
 from pipeline3d.errors import BrokenArtifact, Pipeline3dError, StoreUnavailable, UnusableInput
 from pipeline3d.store.keys import temporary_key
+from pipeline3d.store.links import LinkMaker, Presentation
 from pipeline3d.store.presigning import Signer
 from pipeline3d.values import StoredObject
 
@@ -76,14 +77,15 @@ class S3Store:
             http_client=_http_pool(read_timeout_s),
         )
         public, public_secure = _split_endpoint(public_endpoint or self.endpoint, secure)
-        self._signer = Signer(
+        signer = Signer(
             endpoint=public, secure=public_secure, region=region, access_key=access_key, secret_key=secret_key
         )
+        self.links = LinkMaker(signer=signer, bucket=bucket)
 
     @property
     def public_origin(self) -> str:
         """Scheme, host and port of the links, which is what a browser must be allowed to connect to."""
-        return self._signer.origin
+        return self.links.signer.origin
 
     def ensure_bucket(self) -> None:
         """Make the bucket where it is missing; harmless where two do it at once."""
@@ -130,6 +132,10 @@ class S3Store:
         """Remove what a writer left behind that was killed; harmless where there is nothing."""
         self.remove(temporary_key(writer))
 
+    def put_stream(self, key: str, source: BinaryIO, size: int, content_type: str) -> StoredObject:
+        """Store what an open file holds from its position on, as `put_file` does."""
+        return self._publish(key, source, size, content_type)
+
     def put_bytes(self, key: str, data: bytes, content_type: str) -> StoredObject:
         """Store content that is in memory, as `put_file` does."""
         return self._publish(key, io.BytesIO(data), len(data), content_type)
@@ -172,11 +178,15 @@ class S3Store:
 
     def read_head(self, key: str, n: int) -> bytes:
         """The first `n` bytes of an object; all of a shorter one."""
+        return self.read_range(key, 0, n)
+
+    def read_range(self, key: str, offset: int, n: int) -> bytes:
+        """`n` bytes of an object from an offset; fewer at its end, none behind it."""
         with self._translated(key):
             try:
-                response = self._client.get_object(self.bucket, key, length=n)
+                response = self._client.get_object(self.bucket, key, offset=offset, length=n)
             except S3Error as error:
-                if error.code == "InvalidRange":  # what S3 answers for any range of an empty object
+                if error.code == "InvalidRange":  # also what S3 answers for any range of an empty object
                     return b""
                 raise
             try:
@@ -238,17 +248,11 @@ class S3Store:
 
     def presign_put(self, key: str, expires_s: int, content_type: str | None = None) -> str:
         """A link that stores one object. With a content type, the upload must have exactly that one."""
-        headers = {"content-type": content_type} if content_type else None
-        return self._signer.presign(
-            "PUT", self.bucket, key, expires_s=expires_s, now=datetime.now(UTC), headers=headers
-        )
+        return self.links.for_upload(key, expires_s, content_type).url
 
     def presign_get(self, key: str, expires_s: int, filename: str | None = None) -> str:
         """A link that reads one object; with a file name, browsers save it under that name."""
-        query = {"response-content-disposition": content_disposition(filename)} if filename else None
-        return self._signer.presign(
-            "GET", self.bucket, key, expires_s=expires_s, now=datetime.now(UTC), query=query
-        )
+        return self.links.for_download(key, expires_s, Presentation(filename=filename))
 
     def _publish(
         self,
@@ -299,13 +303,6 @@ class S3Store:
                 f"The object store at {self.endpoint} does not answer.",
                 hint="Check MINIO_ENDPOINT and that the server runs.",
             ) from error
-
-
-def content_disposition(filename: str) -> str:
-    """The header that makes a browser save under a name, in any script."""
-    plain = "".join(c if c.isascii() and c.isprintable() and c not in '"\\' else "_" for c in filename)
-    extended = "" if plain == filename else f"; filename*=UTF-8''{quote(filename, safe='')}"
-    return f'attachment; filename="{plain}"{extended}'
 
 
 class _HashingReader:

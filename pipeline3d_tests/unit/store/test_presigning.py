@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from pipeline3d.store.links import content_disposition
 from pipeline3d.store.presigning import MAX_EXPIRES_S, Signer
-from pipeline3d.store.s3 import content_disposition
 
 NOW = datetime(2013, 5, 24, tzinfo=UTC)
 SIGNER = Signer(
