@@ -393,6 +393,21 @@ class Settings(BaseSettings):
         None, "Bearer token of the transcription contract.", "change-me-please", section="Models"
     )
 
+    # --- Earlier systems
+    storefront_shops: Annotated[dict[str, str], NoDecode] = _variable(
+        {},
+        "Shops whose newest models anybody may look up, and whose webhooks are heard, each with the user "
+        "whose models they are: shop=user; * is every other shop.",
+        "mugs.myshopify.com=ada,*=shop3d",
+        section="Earlier systems",
+    )
+    shopify_api_secret: SecretStr | None = _variable(
+        None,
+        "Secret of the Shopify app, with which Shopify signs its webhooks. Unset: none are taken.",
+        "change-me-please",
+        section="Earlier systems",
+    )
+
     @field_validator("database_url", "dagster_pg_url")
     @classmethod
     def _is_a_postgres_url(cls, value: str | None) -> str | None:
@@ -449,6 +464,20 @@ class Settings(BaseSettings):
     def _are_networks(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value
         return [str(ip_network(str(name).strip(), strict=False)) for name in names if str(name).strip()]
+
+    @field_validator("storefront_shops", mode="before")
+    @classmethod
+    def _name_their_users(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+        users = {shop.strip().lower(): user.strip() for shop, _, user in pairs}
+        for shop, user in users.items():
+            if not user or not re.fullmatch(r"\*|[a-z0-9][a-z0-9._-]*", shop):
+                raise ValueError(f"{shop!r} is no shop with its user")
+        if len(users) < len(pairs):
+            raise ValueError("a shop is named twice")
+        return users
 
     @field_validator("backend_cors_origins", mode="before")
     @classmethod

@@ -130,3 +130,14 @@ def test_every_variable_has_a_meaning_and_an_example_that_is_valid_by_itself():
 
 def test_the_env_example_is_generated_from_the_settings():
     assert (ROOT / ".env.example").read_text() == render_env_example()
+
+
+def test_shops_are_opened_with_the_user_whose_models_they_show():
+    settings = load(STOREFRONT_SHOPS=" Mugs.myshopify.com = ada, *=grace,")
+    assert settings.storefront_shops == {"mugs.myshopify.com": "ada", "*": "grace"}
+
+
+@pytest.mark.parametrize("wrong", ["mugs", "mugs=", "=ada", "../mugs=ada", "mugs=ada,MUGS=grace"])
+def test_a_shop_without_its_user_stops_the_start(wrong):
+    with pytest.raises(SettingsError, match="STOREFRONT_SHOPS"):
+        load(STOREFRONT_SHOPS=wrong)
