@@ -44,7 +44,8 @@ def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A server on loopback that says nothing; its address."""
     quiet = type("Quiet", (handler,), {"log_message": lambda self, *arguments: None})
     server = ThreadingHTTPServer(("127.0.0.1", 0), quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    # a stop waits for the next look: half a second, if not told
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:
