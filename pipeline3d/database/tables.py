@@ -23,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -227,6 +228,14 @@ Index(
     text("(params ->> 'product_key')"),
     jobs.c.created_at.desc(),
     postgresql_where=text("kind = 'product_to_3d'"),
+)
+# The finished ones of a product and of its variants, whose keys begin alike: anybody may ask for the newest.
+Index(
+    "ix_jobs_product_results",
+    jobs.c.user_id,
+    literal_column("(params ->> 'product_key')").label("product_key"),
+    postgresql_ops={"product_key": "text_pattern_ops"},
+    postgresql_where=text("kind = 'product_to_3d' AND state = 'SUCCEEDED' AND deleted_at IS NULL"),
 )
 # The few queued ones that are on their way to a run, wait for the time of a retry, or have a deadline.
 Index(

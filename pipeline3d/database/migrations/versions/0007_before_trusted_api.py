@@ -192,9 +192,9 @@ BEGIN
         INSERT INTO job_events (job_id, event_type, payload) VALUES (
             waiting.id,
             CASE WHEN succeeded THEN 'INFO' ELSE 'ERROR' END,
-            CASE WHEN succeeded THEN jsonb_build_object('event', 'input_job_succeeded')
+            CASE WHEN succeeded THEN jsonb_build_object('event', 'released')
             ELSE jsonb_build_object(
-                'event', 'input_job_failed', 'code', waiting.error_code, 'stage', NULL,
+                'event', 'attempt_failed', 'code', waiting.error_code, 'stage', NULL,
                 'message', waiting.error_message, 'hint', waiting.error_hint, 'retryable', true
             ) END
             || jsonb_build_object(
@@ -604,6 +604,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("deleted_at IS NOT NULL"),
     )
     op.create_index(
+        "ix_jobs_product_results",
+        "jobs",
+        ["user_id", sa.literal_column("(params ->> 'product_key')").label("product_key")],
+        unique=False,
+        postgresql_ops={"product_key": "text_pattern_ops"},
+        postgresql_where=sa.text("kind = 'product_to_3d' AND state = 'SUCCEEDED' AND deleted_at IS NULL"),
+    )
+    op.create_index(
         "ix_jobs_own_by_state",
         "jobs",
         ["user_id", "state", sa.literal_column("created_at DESC"), sa.literal_column("id DESC")],
@@ -692,6 +700,11 @@ def downgrade() -> None:
     )
     op.drop_index("ix_jobs_waits_for", table_name="jobs", postgresql_where=sa.text("waits_for IS NOT NULL"))
     op.drop_index("ix_jobs_own_by_state", table_name="jobs")
+    op.drop_index(
+        "ix_jobs_product_results",
+        table_name="jobs",
+        postgresql_where=sa.text("kind = 'product_to_3d' AND state = 'SUCCEEDED' AND deleted_at IS NULL"),
+    )
     op.drop_index("ix_jobs_deleted_at", table_name="jobs", postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.drop_index("ix_jobs_batch_id", table_name="jobs", postgresql_where=sa.text("batch_id IS NOT NULL"))
     op.drop_column("jobs", "deleted_at")
