@@ -30,6 +30,7 @@ from pipeline3d.api.routers import (
     submitting,
     uploads,
 )
+from pipeline3d.api.schema import use_described_schema
 from pipeline3d.api.services import Services, build_services
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.settings import Settings, load_settings
@@ -38,7 +39,10 @@ logger = logging.getLogger("pipeline3d.api")
 
 API_PREFIX = "/api/v1"
 STATIC = Path(__file__).parent / "static"
-EXPOSED_HEADERS = ["X-Request-ID", "Retry-After", "Idempotency-Replayed"]
+EXPOSED_HEADERS = [
+    *("X-Request-ID", "Retry-After", "Idempotency-Replayed", "ETag"),
+    *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped"),
+]
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -71,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(previews.router)
     for module in (accounts, uploads, submitting, jobs, events, artifacts, models, products):
         app.include_router(module.router, prefix=API_PREFIX)
+    use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
 

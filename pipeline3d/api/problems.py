@@ -77,7 +77,7 @@ def build_problem(
 ) -> ProblemResponse:
     """The answer for one problem. `code` is for programs, `detail` and `hint` are for people."""
     body = {
-        "type": f"urn:pipeline3d:problem:{code}",
+        "type": f"/problems/{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
