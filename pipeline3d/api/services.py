@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from sqlalchemy import Executable, Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from pipeline3d.api.event_hub import EventHub
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
@@ -26,6 +27,9 @@ STORE_THREADS = 16
 STORE_READ_TIMEOUT_S = 10.0
 """A caller waits for the answer, and only heads of objects are read."""
 
+SEARCHES = 4
+"""Searches through long histories at a time: each has a connection to itself for up to some seconds."""
+
 PASSWORD_THREADS = 2
 """Hashing a password takes 64 MiB and a core for a while: more at once would starve the rest."""
 
@@ -39,10 +43,15 @@ class Services:
     store: S3Store
     store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
+    search_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
     queues: SnapshotKeeper = field(init=False)
+    events: EventHub = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queues", SnapshotKeeper(self.read_queues))
+        # It keeps a connection for as long as somebody watches: not one of those that answers borrow.
+        url = self.engine.url.render_as_string(hide_password=False)
+        object.__setattr__(self, "events", EventHub(create_asyncio_engine(url, pool_size=1)))
 
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
@@ -76,6 +85,7 @@ class Services:
 
     async def close(self) -> None:
         """End what goes on by itself, and the connections."""
+        await self.events.close()
         await self.queues.close()
         await self.engine.dispose()
 

@@ -5,12 +5,13 @@ A listener is told of what commits after it started to listen; what happened bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline3d.errors import DatabaseUnavailable
 
@@ -58,3 +59,34 @@ def wait_for_notification(engine: Engine, channel: str, plan_wait: Callable[[], 
     with listening(engine, channel) as listener:
         timeout_s = plan_wait()
         return timeout_s > 0 and listener.wait(timeout_s)
+
+
+class AsyncListener:
+    """The same for asyncio: a connection that hears one channel and runs statements in between."""
+
+    def __init__(self, connection: AsyncConnection, driver: psycopg.AsyncConnection) -> None:
+        self.connection = connection
+        self._driver = driver
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True when a message came, or False when the time is up. All that came count as one."""
+        came = False
+        async for _ in self._driver.notifies(timeout=timeout_s, stop_after=1):
+            came = True
+        return came
+
+
+@asynccontextmanager
+async def listening_async(engine: AsyncEngine, channel: str) -> AsyncIterator[AsyncListener]:
+    """Listen on `channel` with one connection of the engine, which is closed at the end of the block."""
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        try:
+            await driver.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+            yield AsyncListener(connection, driver)
+        except psycopg.OperationalError as error:
+            raise DatabaseUnavailable("Postgres went away while waiting for a message.") from error
+        finally:
+            # It would go on hearing in the pool, where nobody reads what it hears.
+            await connection.invalidate()
