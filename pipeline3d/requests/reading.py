@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, Select, Uuid, bindparam, func, literal_column, select, tuple_
+from sqlalchemy import Select, Uuid, bindparam, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pipeline3d.database.tables import artifacts, job_events, jobs, models
@@ -42,32 +42,6 @@ def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
         select(jobs, models.c.tier)
         .join(models)
         .where(jobs.c.user_id == user_id, jobs.c.idempotency_key == key, IS_VISIBLE)
-    )
-
-
-@lru_cache(maxsize=2)
-def list_own_jobs(*, before: bool = False) -> Select[Any]:
-    """A page of a user's requests, newest first: of all of them, or of those older than one of them.
-
-    Built once; binds `the_user`, `the_skip`, `the_limit` and, with `before`, `the_mark`: found at once,
-    however deep. What is skipped is read, if only in the index.
-    """
-    newest_first = (jobs.c.created_at.desc(), jobs.c.id.desc())
-    user = bindparam("the_user", type_=Uuid)
-    page = select(jobs.c.id).where(jobs.c.user_id == user).order_by(*newest_first)
-    if before:
-        mark = jobs.alias("mark")
-        of_mark = select(mark.c.created_at, mark.c.id).where(
-            mark.c.id == bindparam("the_mark", type_=Uuid), mark.c.user_id == user
-        )
-        page = page.where(tuple_(jobs.c.created_at, jobs.c.id) < of_mark.scalar_subquery())
-    skip, limit = (bindparam(name, type_=Integer) for name in ("the_skip", "the_limit"))
-    chosen = page.offset(skip).limit(limit).subquery("page")
-    return (
-        select(jobs, models.c.tier)
-        .join(models)
-        .join(chosen, chosen.c.id == jobs.c.id)
-        .order_by(*newest_first)
     )
 
 

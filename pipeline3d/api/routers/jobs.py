@@ -6,39 +6,42 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from pipeline3d.api.auth import Reader, Writer
 from pipeline3d.api.bodies import JobRead
 from pipeline3d.api.changing import cancel_job, retry_job
+from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
+from pipeline3d.api.listing import count_jobs, list_jobs
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import read_own_job, view_jobs
-from pipeline3d.requests import reading
 from pipeline3d.values import JobState
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-MOST_SKIPPED = 10_000
-"""What is skipped is read all the same; further down `before` leads there at once."""
-
-Limit = Annotated[int, Query(ge=1, le=500)]
-
 
 @router.get("/")
 @router.get("", include_in_schema=False)
-async def list_jobs(
+async def list_own_jobs(
     account: Reader,
     services: AppServices,
-    skip: Annotated[int, Query(ge=0, le=MOST_SKIPPED)] = 0,
-    limit: Limit = 50,
-    before: Annotated[UUID | None, Query(description="Only jobs that are older than this one.")] = None,
+    query: Annotated[JobListQuery, Query()],
+    request: Request,
+    response: Response,
 ) -> list[JobRead]:
-    """One's own jobs, newest first. Go on with `before`, the last id of the page before."""
-    page = {"the_user": account.id, "the_skip": skip, "the_limit": limit}
-    if before is not None:
-        page["the_mark"] = before
-    rows = await services.all(reading.list_own_jobs(before=before is not None), **page)
-    return await view_jobs(services, rows)
+    """One's own jobs, newest first. Go on with the address in the header Link, or its cursor."""
+    page = await list_jobs(services, account, query)
+    response.headers.update(page.headers(request.url.path, request.query_params.multi_items()))
+    return await view_jobs(services, page.rows)
+
+
+@router.get("/counts")
+@router.get("/counts/", include_in_schema=False)
+async def count_own_jobs(
+    account: Reader, services: AppServices, choice: Annotated[JobChoice, Query()]
+) -> JobCounts:
+    """How many of one's own jobs there are of each status, model and kind; with the filters of the list."""
+    return await count_jobs(services, account, choice)
 
 
 @router.get("/{job_id}")

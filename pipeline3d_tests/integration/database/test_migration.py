@@ -16,7 +16,7 @@ from pipeline3d.database import access_tables, file_tables, webhook_tables  # no
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import build_alembic_config, downgrade, migrate, newest_revision
 from pipeline3d.database.tables import jobs, metadata, models
-from pipeline3d.requests import leases, reading
+from pipeline3d.requests import leases, listing, reading
 from pipeline3d.values import JobState
 
 
@@ -121,9 +121,7 @@ def test_what_runs_all_the_time_uses_its_index(rows):
         "ix_jobs_dispatched": leases.list_undispatched(60),
         "ix_jobs_deadlines": select(jobs.c.id).where(leases.IS_QUEUED, jobs.c.deadline <= func.now()),
         "ix_jobs_running_by_heartbeat": reading.list_running(60),
-        "ix_jobs_own_newest_first": reading.list_own_jobs().params(
-            the_user=rows.user_id, the_skip=0, the_limit=50
-        ),
+        "ix_jobs_own_newest_first": listing.list_page(listing.JobFilter(user_id=rows.user_id), limit=50),
     }
     for index, statement in statements.items():
         query = statement.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
