@@ -219,6 +219,29 @@ class Settings(BaseSettings):
     login_window_s: int = _variable(
         900, "Seconds for which a failed login counts.", "900", section="Limits", ge=1, le=86400
     )
+    session_idle_s: int = _variable(
+        8 * 3600,
+        "Seconds without a request after which a session of the studio page ends.",
+        "28800",
+        section="Limits",
+        ge=60,
+    )
+    session_lifetime_s: int = _variable(
+        7 * 86400,
+        "Seconds after which a session of the studio page ends in any case.",
+        "604800",
+        section="Limits",
+        ge=60,
+    )
+    account_cache_s: float = _variable(
+        3.0,
+        "Seconds for which a process of the API keeps who a key belongs to. It hears at once of a key that "
+        "is revoked; this is for when it does not. 0 asks the database at every request.",
+        "3",
+        section="Limits",
+        ge=0,
+        le=5,
+    )
     trusted_proxies: Annotated[list[str], NoDecode] = _variable(
         [],
         "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
@@ -322,6 +345,9 @@ class Settings(BaseSettings):
         "90",
         section="Housekeeping",
         ge=1,
+    )
+    pipeline3d_keep_audit_days: int = _variable(
+        400, "Days that a line of the audit log is kept.", "400", section="Housekeeping", ge=1
     )
     pipeline3d_keep_unused_uploads_days: int = _variable(
         2, "Days that an upload waits for a request that uses it.", "2", section="Housekeeping", ge=1

@@ -88,6 +88,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     except Pipeline3dError as error:
         # The API starts without its store, says so at /ready and answers 503 until it is there.
         logger.warning("%s", error)
+    services.access.start()
     # What was made until now stays for ever. Looking through all of it again and again would stop answers
     # for tens of milliseconds: the collector is told to leave it alone.
     gc.collect()

@@ -31,6 +31,7 @@ class RequestGuard:
             await self._app(scope, receive, send)
             return
         request_id = uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
         answered = False
 
         async def send_with_id(message: Message) -> None:

@@ -12,7 +12,9 @@ from fastapi import Depends, Request
 from sqlalchemy import Executable, Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from pipeline3d.api.account_cache import AccountCache
 from pipeline3d.api.event_hub import EventHub
+from pipeline3d.api.rates import RequestRates
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
@@ -46,12 +48,17 @@ class Services:
     search_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
     queues: SnapshotKeeper = field(init=False)
     events: EventHub = field(init=False)
+    access: AccountCache = field(init=False)
+    rates: RequestRates = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "queues", SnapshotKeeper(self.read_queues))
         # It keeps a connection for as long as somebody watches: not one of those that answers borrow.
         url = self.engine.url.render_as_string(hide_password=False)
         object.__setattr__(self, "events", EventHub(create_asyncio_engine(url, pool_size=1)))
+        listening = create_asyncio_engine(url, pool_size=1)
+        object.__setattr__(self, "access", AccountCache(listening, self.settings.account_cache_s))
+        object.__setattr__(self, "rates", RequestRates(self.settings.redis_url))
 
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
@@ -86,6 +93,7 @@ class Services:
     async def close(self) -> None:
         """End what goes on by itself, and the connections."""
         await self.events.close()
+        await self.access.close()
         await self.queues.close()
         await self.engine.dispose()
 

@@ -110,7 +110,8 @@ def _plan_preparation(
 def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Program:
     port = environment["PIPELINE3D_API_PORT"]
     command = [sys.executable, "-m", "uvicorn", "pipeline3d.api.app:create_app", "--factory"]
-    command += ["--host", host, "--port", port, "--no-access-log"]
+    # TRUSTED_PROXIES says whose X-Forwarded-For counts; uvicorn would believe whoever is on this host.
+    command += ["--host", host, "--port", port, "--no-access-log", "--no-proxy-headers"]
     # Open event streams never end by themselves; a stop may not wait for them.
     command += ["--timeout-graceful-shutdown", str(_SERVICE_STOP_S - 1)]
     return Program(

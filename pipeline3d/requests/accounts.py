@@ -9,14 +9,29 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from sqlalchemy import Insert, Row, Select, Text, Update, bindparam, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Insert,
+    Row,
+    Select,
+    Text,
+    Update,
+    bindparam,
+    cast,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import api_keys, users
@@ -48,6 +63,8 @@ class Account:
     """What may be done with the key or session that was sent: never more than the role allows."""
     key_id: UUID | None = None
     session_id: UUID | None = None
+    csrf_hash: str | None = field(default=None, repr=False)
+    """Of the token that a page must send along with every change; of sessions only."""
     compatibility: str | None = None
     """The earlier system whose form the answers have; None is our own."""
     limits: Limits = NO_LIMITS
@@ -57,19 +74,22 @@ class Account:
 
 
 def account_of_row(row: Row[Any]) -> Account:
-    """A row of `find_user_of_key` as a value."""
+    """A row of `find_user_of_key`, or of `sessions.find_user_of_session`, as a value."""
     role = Role(row.role)
+    values = row._mapping
     return Account(
         id=row.id,
         username=row.username,
         is_active=row.is_active,
         is_superuser=row.is_superuser,
         role=role,
-        scopes=effective_scopes(role, row.scopes),
-        key_id=row.key_id,
+        scopes=effective_scopes(role, values.get("scopes", ())),
+        key_id=values.get("key_id"),
+        session_id=values.get("session_id"),
+        csrf_hash=values.get("csrf_hash"),
         compatibility=row.compatibility,
-        limits=Limits(**{name: getattr(row, name) for name in LIMITS}),
-        key_limits=Limits(**{name: getattr(row, f"key_{name}") for name in LIMITS}),
+        limits=Limits(**{name: values[name] for name in LIMITS}),
+        key_limits=Limits(**{name: values.get(f"key_{name}") for name in LIMITS}),
     )
 
 
@@ -115,9 +135,11 @@ def find_user_of_key() -> Select[Any]:
     return (
         select(
             users,
-            api_keys.c.id.label("key_id"),
+            # an earlier secret of a key is the same key
+            func.coalesce(api_keys.c.rotated_to, api_keys.c.id).label("key_id"),
             api_keys.c.scopes,
             use_is_stale.label("use_is_stale"),
+            seconds_until(api_keys.c.expires_at).label("seconds_left"),
             *(api_keys.c[name].label(f"key_{name}") for name in LIMITS),
         )
         .join(users, users.c.id == api_keys.c.user_id)
@@ -128,6 +150,11 @@ def find_user_of_key() -> Select[Any]:
             users.c.is_active == true(),
         )
     )
+
+
+def seconds_until(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    """How many seconds there are until then; null where there is no end."""
+    return cast(func.extract("epoch", moment - func.now()), Double)
 
 
 def touch_key(key_id: UUID) -> Update:

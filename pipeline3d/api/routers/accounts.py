@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from pipeline3d.api.auth import CurrentAccount, log_in
+from pipeline3d.api.auth import CurrentAccount
 from pipeline3d.api.bodies import LoginAnswer, LoginBody, UserRead
+from pipeline3d.api.login import log_in
 from pipeline3d.api.services import AppServices
 
 router = APIRouter(tags=["accounts"])
@@ -13,9 +14,9 @@ router = APIRouter(tags=["accounts"])
 
 @router.post("/auth/login")
 @router.post("/users/login", include_in_schema=False)
-async def login(body: LoginBody, services: AppServices, response: Response) -> LoginAnswer:
+async def login(body: LoginBody, services: AppServices, request: Request, response: Response) -> LoginAnswer:
     """A new API key, valid for some hours."""
-    key = await log_in(services, body.username, body.password)
+    key = await log_in(services, request, body.username, body.password)
     response.headers["Cache-Control"] = "no-store"
     return LoginAnswer(
         api_key=key,

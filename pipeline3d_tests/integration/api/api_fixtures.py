@@ -59,6 +59,8 @@ def api_settings(
         "link_signing_key": SIGNING_KEY,
         "max_upload_bytes": MAX_UPLOAD_BYTES,
         "project_name": "Pipeline3D",
+        # tests change users and keys behind the service's back, and expect it to know at once
+        "account_cache_s": 0,
     }
 
 
@@ -67,7 +69,8 @@ def serving(settings: dict[str, Any], change: Callable[[FastAPI], None] = lambda
     """The application behind a real socket, configured by these settings alone; its address."""
     app = create_app(Settings(_env_file=None, **settings))  # type: ignore[call-arg]
     change(app)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="on"))
+    options: dict[str, Any] = {"log_level": "error", "lifespan": "on", "proxy_headers": False}
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
