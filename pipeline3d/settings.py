@@ -115,7 +115,7 @@ class Settings(BaseSettings):
 
     # --- HTTP API
     pipeline3d_host: str = _variable(
-        "127.0.0.1", "Address that the API and the Dagster UI listen on.", "127.0.0.1", section="HTTP API"
+        "127.0.0.1", "Address that the API listens on.", "127.0.0.1", section="HTTP API"
     )
     pipeline3d_api_port: int | None = _variable(
         None, "Port of the API. Unset: a free one, remembered.", "8000", section="HTTP API", ge=1, le=65535
@@ -127,6 +127,20 @@ class Settings(BaseSettings):
         section="HTTP API",
         ge=1,
         le=65535,
+    )
+    pipeline3d_lineage_port: int | None = _variable(
+        None,
+        "Loopback port of the read-only Dagster UI. Unset: a free one, remembered.",
+        "3071",
+        section="HTTP API",
+        ge=1,
+        le=65535,
+    )
+    pipeline3d_lineage_ui: bool = _variable(
+        True,
+        "Start the read-only Dagster UI that analysts reach at /lineage; it needs about 300 MB.",
+        "false",
+        section="HTTP API",
     )
     pipeline3d_code_server_port: int | None = _variable(
         None,
@@ -141,8 +155,20 @@ class Settings(BaseSettings):
     )
     dagster_url: str | None = _variable(
         None,
-        "The Dagster UI as people reach it; used in links.",
-        "https://dagster.example.com",
+        "The Dagster UI as people reach it; used in links. Unset: /dagster of API_URL, behind a sign-in.",
+        "https://3d.example.com/dagster",
+        section="HTTP API",
+    )
+    dagster_webserver_url: str | None = _variable(
+        None,
+        "Dagster's webserver as the API reaches it, with its path prefix. Unset: the one on this machine.",
+        "http://10.0.0.5:3070/dagster",
+        section="HTTP API",
+    )
+    lineage_webserver_url: str | None = _variable(
+        None,
+        "Dagster's read-only webserver as the API reaches it. Unset: the one on this machine.",
+        "http://10.0.0.5:3071/lineage",
         section="HTTP API",
     )
     backend_cors_origins: Annotated[list[str], NoDecode] = _variable(
@@ -167,6 +193,22 @@ class Settings(BaseSettings):
         section="HTTP API",
         ge=1024,
         le=512 * MEBIBYTE,
+    )
+    direct_upload_max_bytes: int = _variable(
+        10 * MEBIBYTE,
+        "Largest file that is accepted in a request itself, without a ticket, in bytes.",
+        "10485760",
+        section="HTTP API",
+        ge=1024,
+        le=100 * MEBIBYTE,
+    )
+    max_open_tickets: int = _variable(
+        1000,
+        "Upload tickets that a user may have that still work and were not used.",
+        "1000",
+        section="HTTP API",
+        ge=1,
+        le=100_000,
     )
     login_key_expires_s: int = _variable(
         12 * 3600, "Seconds that the API key of a login works.", "43200", section="HTTP API", ge=60
@@ -247,6 +289,19 @@ class Settings(BaseSettings):
         "Addresses or networks of reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.",
         "10.0.0.0/8,127.0.0.1",
         section="Limits",
+    )
+    api_hosts: Annotated[list[str], NoDecode] = _variable(
+        [],
+        "Names under which the API answers; others are refused. Unset: any.",
+        "3d.example.com",
+        section="Limits",
+    )
+    hsts_max_age_s: int = _variable(
+        31_536_000,
+        "Seconds for which browsers that came by HTTPS come by nothing else; 0 does not ask for it.",
+        "31536000",
+        section="Limits",
+        ge=0,
     )
 
     # --- First user
@@ -455,7 +510,7 @@ class Settings(BaseSettings):
             raise ValueError("the scheme is not redis, rediss or unix")
         return value
 
-    @field_validator("api_url", "dagster_url")
+    @field_validator("api_url", "dagster_url", "dagster_webserver_url", "lineage_webserver_url")
     @classmethod
     def _is_a_web_address(cls, value: str | None) -> str | None:
         if value is None:
@@ -479,7 +534,7 @@ class Settings(BaseSettings):
             raise ValueError("bucket names are 3 to 63 lower-case letters, digits, dots and dashes")
         return value
 
-    @field_validator("pipeline3d_worker_queues", "pipeline3d_photo_hosts", mode="before")
+    @field_validator("pipeline3d_worker_queues", "pipeline3d_photo_hosts", "api_hosts", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value

@@ -31,7 +31,9 @@ from pipeline3d.api.routers import (
     uploads,
 )
 from pipeline3d.api.schema import use_described_schema
+from pipeline3d.api.security_headers import SecurityHeaders
 from pipeline3d.api.services import Services, build_services
+from pipeline3d.api.upload_forms import FORM_OVERHEAD_BYTES
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.settings import Settings, load_settings
 
@@ -61,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     add_problem_handlers(app)
-    app.add_middleware(RequestGuard)
+    app.add_middleware(RequestGuard, settings=settings, larger_bodies=_larger_bodies(settings))
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.backend_cors_origins,
@@ -70,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         allow_headers=["x-api-key", "content-type", "idempotency-key"],
         expose_headers=EXPOSED_HEADERS,
     )
+    app.add_middleware(SecurityHeaders, settings=settings)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(previews.router)
@@ -78,6 +81,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
+
+
+def _larger_bodies(settings: Settings) -> dict[str, int]:
+    """The paths that take more than parameters, each with its most bytes."""
+    return {f"{API_PREFIX}/uploads": settings.direct_upload_max_bytes + FORM_OVERHEAD_BYTES}
 
 
 @asynccontextmanager
