@@ -210,6 +210,21 @@ class Settings(BaseSettings):
         ge=1,
         le=100_000,
     )
+    events_heartbeat_s: float = _variable(
+        15,
+        "Seconds of quiet after which an event stream shows that it is alive.",
+        "15",
+        section="HTTP API",
+        ge=0.1,
+        le=300,
+    )
+    events_streams_per_user: int = _variable(
+        50,
+        "Event streams that a user may have open at a time, in each process of the API.",
+        "50",
+        section="HTTP API",
+        ge=1,
+    )
     login_key_expires_s: int = _variable(
         12 * 3600, "Seconds that the API key of a login works.", "43200", section="HTTP API", ge=60
     )

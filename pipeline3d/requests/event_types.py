@@ -65,6 +65,9 @@ END_TYPES = frozenset(
 )
 """Those after which nothing more happens by itself."""
 
+BEGINNING_TYPES = frozenset({JobEventType.RETRYING, JobEventType.DISPATCHED, JobEventType.STARTED})
+"""Those after which a job that had ended goes on."""
+
 
 def event_type_of(payload: Mapping[str, Any]) -> JobEventType:
     """The name of a line of history, from its payload's `event` and `state`."""
