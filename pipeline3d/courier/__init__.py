@@ -1,0 +1,1 @@
+"""The courier: delivers webhook messages from the outbox, signed, with patience, off every request's path."""

@@ -1,0 +1,41 @@
+"""`pipeline3d courier`: one courier as a process, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+
+from pipeline3d.courier.bell import Bell, listen
+from pipeline3d.courier.courier import Courier
+from pipeline3d.courier.outbox import Outbox
+from pipeline3d.courier.policy import CourierPolicy
+from pipeline3d.database.engines import create_asyncio_engine
+
+CONNECTIONS = 4
+"""For the short transactions between attempts; most of the time attempts wait for receivers."""
+
+
+def serve(database_url: str, policy: CourierPolicy) -> None:
+    """Deliver until SIGTERM or SIGINT."""
+    asyncio.run(run_courier(database_url, policy))
+
+
+async def run_courier(database_url: str, policy: CourierPolicy) -> None:
+    """The same within an event loop; its signals end it."""
+    engine = create_asyncio_engine(database_url, pool_size=CONNECTIONS)
+    bell = Bell()
+    courier = Courier(Outbox(engine, api_url=policy.api_url), bell, policy)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, courier.stop)
+    listening = asyncio.create_task(listen(database_url, bell))
+    gc.freeze()  # what was imported stays for ever
+    try:
+        await courier.run()
+    finally:
+        listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await listening
+        await engine.dispose()
