@@ -29,6 +29,7 @@ from pipeline3d.database.tables import (
     users,
     workers,
 )
+from pipeline3d.database.webhook_tables import webhook_deliveries, webhook_endpoints, webhook_secrets
 from pipeline3d.requests import accounts, creation, reading
 from pipeline3d.requests.catalogue import load_catalogue
 from pipeline3d.requests.history import QUEUE_CHANNEL
@@ -38,6 +39,7 @@ from pipeline3d.requests.seeding import CONFIGURED_KEY, seed
 from pipeline3d.values import Family, Kind
 from pipeline3d_tests.servers import PostgresServer
 
+WEBHOOK_TABLES = (webhook_deliveries, webhook_endpoints, webhook_secrets)
 ACCESS_TABLES = (usage, login_attempts, sessions, audit_log)
 NO_LIMITS = dict.fromkeys(LIMITS)
 CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
@@ -84,7 +86,15 @@ def shared_engine(shared_database_url: str) -> Iterator[Engine]:
 def engine(shared_engine: Engine) -> Engine:
     """A synchronous engine on a seeded database without jobs, workers, pauses and keys of earlier logins."""
     with shared_engine.begin() as connection:
-        for table in (jobs, workers, launched_runs, pauses, installation_values, *ACCESS_TABLES):
+        for table in (
+            jobs,
+            workers,
+            launched_runs,
+            pauses,
+            installation_values,
+            *ACCESS_TABLES,
+            *WEBHOOK_TABLES,
+        ):
             connection.execute(table.delete())
         connection.execute(users.delete().where(users.c.username.not_in([USERNAME, OTHER_USERNAME])))
         connection.execute(users.update().values(max_concurrent_jobs=None, compatibility=None, **NO_LIMITS))
