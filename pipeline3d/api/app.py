@@ -20,19 +20,23 @@ from pipeline3d.api.problems import add_problem_handlers
 from pipeline3d.api.routers import (
     accounts,
     artifacts,
+    dagster,
     events,
     health,
     jobs,
+    keys,
     models,
     pages,
     previews,
     products,
+    sessions,
     submitting,
     uploads,
 )
 from pipeline3d.api.schema import use_described_schema
 from pipeline3d.api.security_headers import SecurityHeaders
 from pipeline3d.api.services import Services, build_services
+from pipeline3d.api.stopping import calling_on_stop
 from pipeline3d.api.upload_forms import FORM_OVERHEAD_BYTES
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.settings import Settings, load_settings
@@ -43,6 +47,7 @@ API_PREFIX = "/api/v1"
 STATIC = Path(__file__).parent / "static"
 EXPOSED_HEADERS = [
     *("X-Request-ID", "Retry-After", "Idempotency-Replayed", "ETag"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped"),
 ]
 
@@ -68,15 +73,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         CORSMiddleware,
         allow_origins=settings.backend_cors_origins,
         allow_credentials=True,
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["x-api-key", "content-type", "idempotency-key"],
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["x-api-key", "authorization", "content-type", "idempotency-key", "last-event-id"],
         expose_headers=EXPOSED_HEADERS,
     )
     app.add_middleware(SecurityHeaders, settings=settings)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(dagster.router)
     app.include_router(previews.router)
-    for module in (accounts, uploads, submitting, jobs, events, artifacts, models, products):
+    for module in (accounts, sessions, keys, uploads, submitting, jobs, events, artifacts, models, products):
         app.include_router(module.router, prefix=API_PREFIX)
     use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -101,5 +107,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # for tens of milliseconds: the collector is told to leave it alone.
     gc.collect()
     gc.freeze()
-    yield
+    with calling_on_stop(services.events.end_streams):
+        yield
     await services.close()

@@ -12,11 +12,9 @@ from pipeline3d.api.callers import client_address, throttled_address
 from pipeline3d.api.services import Services
 from pipeline3d.errors import LimitReached, NotAuthenticated, RequestError
 from pipeline3d.requests import accounts, logins
-from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.accounts import LOGIN_KEY_NAME, Account
 from pipeline3d.requests.audit import Action, audited, write_line
 from pipeline3d.requests.logins import LoginLimits
-
-LOGIN_KEY_NAME = "login"
 
 
 async def check_login(services: Services, request: Request, username: str, password: str) -> Row[Any]:

@@ -54,6 +54,7 @@ class RequestGuard:
             return
         headers = Headers(scope=scope)
         request_id = choose_request_id(headers.get("x-request-id", ""))
+        scope.setdefault("state", {})["request_id"] = request_id
         answered = False
 
         async def send_with_id(message: Message) -> None:

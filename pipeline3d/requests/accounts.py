@@ -47,6 +47,9 @@ PREFIX_LENGTH = 8
 
 LAST_USED_EVERY_S = 60
 
+LOGIN_KEY_NAME = "login"
+"""Of the keys that a login with a password makes; they end by themselves."""
+
 _hasher = PasswordHasher()
 
 
@@ -176,6 +179,11 @@ def create_user(username: str, password_hash: str, *, is_superuser: bool = False
         .on_conflict_do_nothing(index_elements=[users.c.username])
         .returning(users.c.id)
     )
+
+
+def set_password(user_id: UUID, password_hash: str) -> Update:
+    """Give a user another password."""
+    return update(users).where(users.c.id == user_id).values(password_hash=password_hash)
 
 
 def create_api_key(

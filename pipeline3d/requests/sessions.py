@@ -141,6 +141,15 @@ def end_sessions(user_id: UUID, *, only: UUID | None = None, but: UUID | None = 
     return ended.values(revoked_at=func.now()).returning(sessions.c.id)
 
 
+def end_session_of(token_hash: str) -> Update:
+    """End the session of a token, where there is one."""
+    return (
+        update(sessions)
+        .where(sessions.c.token_hash == token_hash, sessions.c.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
+
+
 def _is_open(idle: ColumnElement[Any]) -> ColumnElement[bool]:
     return (
         sessions.c.revoked_at.is_(None)

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 from psycopg import sql
 from sqlalchemy import Engine, Executable, Row, event
 from sqlalchemy.dialects.postgresql import insert
@@ -22,6 +23,8 @@ from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.migration import migrate
 from pipeline3d.database.tables import (
     api_keys,
+    batches,
+    idempotency_keys,
     installation_values,
     jobs,
     launched_runs,
@@ -58,6 +61,9 @@ def seeded_template(postgres_server: PostgresServer) -> str:
     engine = create_sync_engine(url)
     seed(engine, load_catalogue(CATALOGUE), username=USERNAME, password=PASSWORD, api_key=API_KEY)
     with engine.begin() as connection:
+        # Many tests sign in as the first user: with a hash as strong as one for people they would wait.
+        quick = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+        connection.execute(users.update().values(password_hash=quick))
         # Nobody signs in as the second user, so the slow hash is not needed.
         connection.execute(accounts.create_user(OTHER_USERNAME, "no password"))
         other = connection.execute(accounts.find_user(OTHER_USERNAME)).one()
@@ -88,6 +94,8 @@ def engine(shared_engine: Engine) -> Engine:
     with shared_engine.begin() as connection:
         for table in (
             jobs,
+            batches,
+            idempotency_keys,
             workers,
             launched_runs,
             pauses,
