@@ -161,14 +161,16 @@ class Settings(BaseSettings):
     )
     dagster_webserver_url: str | None = _variable(
         None,
-        "Dagster's webserver as the API reaches it, with its path prefix. Unset: the one on this machine.",
-        "http://10.0.0.5:3070/dagster",
+        "Dagster's webserver as the API reaches it; its path prefix is /dagster. Unset: the one on this "
+        "machine.",
+        "http://10.0.0.5:3070",
         section="HTTP API",
     )
     lineage_webserver_url: str | None = _variable(
         None,
-        "Dagster's read-only webserver as the API reaches it. Unset: the one on this machine.",
-        "http://10.0.0.5:3071/lineage",
+        "Dagster's read-only webserver as the API reaches it; its path prefix is /lineage. Unset: the one on "
+        "this machine.",
+        "http://10.0.0.5:3071",
         section="HTTP API",
     )
     backend_cors_origins: Annotated[list[str], NoDecode] = _variable(
@@ -378,6 +380,34 @@ class Settings(BaseSettings):
         None, "Set by a worker for its processes; not for people.", "gpu-1-0a1b2c3d", section="Orchestration"
     )
 
+    # --- Webhooks
+    pipeline3d_webhook_hosts: Annotated[list[str], NoDecode] = _variable(
+        [],
+        "Hosts in the private network to which webhooks may be sent all the same.",
+        "shop.internal,10.0.0.7",
+        section="Webhooks",
+    )
+    pipeline3d_webhook_retry_s: str = _variable(
+        "5,30,120,600,1800,3600,10800,21600,43200",
+        "Seconds before the second, third … attempt of a delivery; up to a fifth is added by chance.",
+        "5,30,120,600,1800,3600,10800,21600,43200",
+        section="Webhooks",
+        pattern=r"^\d{1,7}(\.\d{1,3})?(,\d{1,7}(\.\d{1,3})?){0,19}$",
+    )
+    pipeline3d_webhook_timeout_s: float = _variable(
+        10, "Seconds that a receiver has for its answer.", "10", section="Webhooks", gt=0, le=45
+    )
+    pipeline3d_webhook_disable_days: float = _variable(
+        5,
+        "Days of nothing but failures after which an endpoint is switched off.",
+        "5",
+        section="Webhooks",
+        gt=0,
+    )
+    pipeline3d_webhooks_per_user: int = _variable(
+        20, "Webhook endpoints that a user may have.", "20", section="Webhooks", ge=0
+    )
+
     # --- Housekeeping
     pipeline3d_prune_schedule: str = _variable(
         "30 3 * * *",
@@ -421,6 +451,10 @@ class Settings(BaseSettings):
     )
     pipeline3d_keep_unused_uploads_days: int = _variable(
         2, "Days that an upload waits for a request that uses it.", "2", section="Housekeeping", ge=1
+    )
+
+    pipeline3d_keep_webhooks_days: int = _variable(
+        30, "Days that the log of a webhook delivery is kept.", "30", section="Housekeeping", ge=1
     )
 
     # --- Models
@@ -549,7 +583,10 @@ class Settings(BaseSettings):
             raise ValueError("bucket names are 3 to 63 lower-case letters, digits, dots and dashes")
         return value
 
-    @field_validator("pipeline3d_worker_queues", "pipeline3d_photo_hosts", "api_hosts", mode="before")
+    @field_validator(
+        *("pipeline3d_worker_queues", "pipeline3d_photo_hosts", "pipeline3d_webhook_hosts", "api_hosts"),
+        mode="before",
+    )
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         names = value.split(",") if isinstance(value, str) else value

@@ -65,6 +65,7 @@ class Retention:
     run_log_days: int = 14
     history_days: int = 90
     unused_upload_days: int = 2
+    webhook_days: int = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
