@@ -15,7 +15,7 @@ from functools import cached_property
 import dagster as dg
 
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.requests import pruning
+from pipeline3d.requests import idempotency, pruning
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
 from pipeline3d.requests.pruning import Retention, Sweep
 from pipeline3d.store.s3 import S3Store
@@ -82,6 +82,7 @@ class Prune:
             lambda: self._sweep(pruning.old_history(self._days_ago(keep.history_days))),
             lambda: self._sweep(pruning.consumed_messages()),
             lambda: self._sweep(pruning.old_task_errors(self._now - TASK_ERRORS_KEPT)),
+            lambda: self._sweep(idempotency.used_up_keys()),
             files.prune_expired,
             files.prune_results,
             lambda: files.prune_uploads(timedelta(days=keep.unused_upload_days)),

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
 
-from pipeline3d.requests.outlook import MOST_COUNTED
+from pipeline3d.requests.event_types import JobEventType
+from pipeline3d.requests.outlook import MOST_COUNTED, WaitingReason
 from pipeline3d.requests.parameters import find_unstorable
 
 MAX_PROMPT_LENGTH = 4000
@@ -23,6 +24,25 @@ def _storable(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_storable)]
 Json = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
+LONGEST_TIME_S = 10 * 366 * 24 * 3600.0
+"""Ten years: what is further off is a mistake."""
+
+
+def _moment_or_seconds(value: Any) -> Any:
+    """Text is a moment with its time zone, a number is seconds from now: neither is taken for the other."""
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise ValueError("it is no moment such as 2030-01-31T12:00:00Z") from None
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | datetime)):
+        raise ValueError("it is neither a moment nor a number of seconds")
+    return value
+
+
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_TIME_S, allow_inf_nan=False)]
 
 
 class LoginBody(BaseModel):
@@ -78,6 +98,28 @@ class JobCreate(BaseModel):
     ] = 0
     tags: Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=20)] = []
     metadata: Json = Field(default_factory=dict, description="Kept and returned as it is.")
+    deadline: Annotated[
+        AwareDatetime | Seconds | None,
+        BeforeValidator(_moment_or_seconds),
+        Field(description="A moment, or seconds from now. It ends EXPIRED if it has not begun by then."),
+    ] = None
+    expires_at: Annotated[
+        AwareDatetime | None,
+        BeforeValidator(_moment_or_seconds),
+        Field(description="Its files are kept until then; without it as long as the installation keeps any."),
+    ] = None
+    expires_in_s: Annotated[Seconds | None, Field(description="The same, in seconds from now.")] = None
+    hold: bool = Field(default=False, description="Make it, but do not start it before it is released.")
+    input_job_id: UUID | None = Field(
+        default=None, description="Take the model of this job of yours; where it has not ended yet, wait."
+    )
+    webhook_url: Annotated[Text, Field(max_length=2048)] | None = Field(
+        default=None, description="Told what happens to this job."
+    )
+    webhook_events: Annotated[list[JobEventType], Field(max_length=30)] = Field(
+        default=[], description="Which events webhook_url is told; none named is how the job ended."
+    )
+    dry_run: bool = Field(default=False, description="Check and estimate it, and make nothing.")
 
     model_config = {"protected_namespaces": ()}
 
@@ -126,6 +168,8 @@ class JobLinks(BaseModel):
     download: str
     cancel: str
     retry: str
+    rerun: str
+    input: str | None
     lineage: str | None
 
 
@@ -162,6 +206,14 @@ class JobRead(BaseModel):
     estimated_completion_at: datetime | None = Field(
         description="Learned from earlier jobs; null when unknown."
     )
+    held: bool = Field(description="It is not started before it is released.")
+    waiting_reason: WaitingReason | None = Field(description="What it waits for other than its turn.")
+    input_job_id: UUID | None = Field(description="The job whose model it takes.")
+    rerun_of: UUID | None = Field(description="The job of which it is a copy.")
+    batch_id: UUID | None
+    cost_units: float
+    deadline: datetime | None
+    expires_at: datetime | None
 
     model_config = {"protected_namespaces": ()}
 
@@ -214,6 +266,7 @@ class ModelRead(BaseModel):
     default_params: dict[str, Any]
     parameters_schema: dict[str, Any]
     licence: LicenceRead
+    costs: dict[str, Any] = Field(description="Cost units of a job: a base, and multipliers by parameter.")
 
 
 class VersionRead(BaseModel):

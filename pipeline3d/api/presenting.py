@@ -11,14 +11,19 @@ from sqlalchemy import Row
 
 from pipeline3d.api import bodies
 from pipeline3d.requests.catalogue import CatalogueModel
+from pipeline3d.requests.creation import UPLOAD_ASSET, UPLOAD_NAME, UploadedInput
 from pipeline3d.requests.outlook import Outlook
-from pipeline3d.values import JobState, Kind, stages_of
+from pipeline3d.values import ArtifactType, JobState, Kind, stages_of
 
 JOBS_PATH = "/api/v1/jobs"
 
 
 def present_job(
-    row: Row[Any], artifacts: Iterable[Row[Any]], outlook: Outlook | None, *, dagster_url: str | None
+    row: Row[Any],
+    artifacts: Iterable[bodies.ArtifactRead],
+    outlook: Outlook | None,
+    *,
+    dagster_url: str | None,
 ) -> bodies.JobRead:
     """A job with its artifacts and, while it has one, its outlook."""
     path = f"{JOBS_PATH}/{row.id}"
@@ -38,7 +43,7 @@ def present_job(
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         error=_present_error(row),
-        artifacts=[present_artifact(artifact) for artifact in artifacts],
+        artifacts=list(artifacts),
         stage_seconds=row.stage_seconds,
         links=bodies.JobLinks(
             self=path,
@@ -47,6 +52,8 @@ def present_job(
             download=f"{path}/download",
             cancel=f"{path}/cancel",
             retry=f"{path}/retry",
+            rerun=f"{path}/rerun",
+            input=f"{JOBS_PATH}/{row.input_job_id}" if row.input_job_id else None,
             lineage=lineage,
         ),
         tags=row.tags,
@@ -58,6 +65,14 @@ def present_job(
         queue_position=outlook.position if outlook else None,
         estimated_start_at=outlook.starts_at if outlook else None,
         estimated_completion_at=outlook.ends_at if outlook else None,
+        held=row.held,
+        waiting_reason=outlook.waits_because if outlook else None,
+        input_job_id=row.input_job_id,
+        rerun_of=row.rerun_of,
+        batch_id=row.batch_id,
+        cost_units=float(row.cost_units),
+        deadline=row.deadline,
+        expires_at=row.expires_at,
     )
 
 
@@ -74,6 +89,22 @@ def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:
         metadata=row.metadata,
         created_at=row.created_at,
         url=f"{JOBS_PATH}/{row.job_id}/artifacts/{row.asset}/{row.name}",
+    )
+
+
+def present_input(row: Row[Any], upload: UploadedInput) -> bodies.ArtifactRead:
+    """What was uploaded for a job that has just been stored, as it will be read from now on."""
+    return bodies.ArtifactRead(
+        name=UPLOAD_NAME,
+        asset=UPLOAD_ASSET,
+        type=ArtifactType.INPUT,
+        content_type=upload.content_type,
+        size=upload.size,
+        sha256=None,
+        attempt=row.attempt,
+        metadata={},
+        created_at=row.created_at,
+        url=f"{JOBS_PATH}/{row.id}/artifacts/{UPLOAD_ASSET}/{UPLOAD_NAME}",
     )
 
 
@@ -102,6 +133,7 @@ def present_model(model: CatalogueModel) -> bodies.ModelRead:
         default_params=model.default_params,
         parameters_schema=model.parameters_schema,
         licence=bodies.LicenceRead(**model.licence),
+        costs=model.costs,
     )
 
 

@@ -18,6 +18,7 @@ from pipeline3d.api.rates import RequestRates
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
+from pipeline3d.requests.catalogue import KnownModel
 from pipeline3d.requests.queue_snapshot import REACHES, QueueSnapshot, build_snapshot, read_queues
 from pipeline3d.requests.snapshot_keeper import SnapshotKeeper
 from pipeline3d.settings import Settings
@@ -46,6 +47,8 @@ class Services:
     store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
     search_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
+    models: dict[str, KnownModel] = field(default_factory=dict)
+    """Rows of the catalogue that were read a moment ago: see `api.known_models`."""
     queues: SnapshotKeeper = field(init=False)
     events: EventHub = field(init=False)
     access: AccountCache = field(init=False)

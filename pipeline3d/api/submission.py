@@ -2,127 +2,139 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
-from pipeline3d.api.bodies import JobCreate
+from pipeline3d.api.bodies import JobCreate, JobRead
+from pipeline3d.api.idempotency import Answer, answer_once, use_key
+from pipeline3d.api.known_models import find_catalogue_model
+from pipeline3d.api.limits import check_may_create, give_back
+from pipeline3d.api.presenting import present_input
 from pipeline3d.api.services import Services
+from pipeline3d.api.sources import check_source, name_input
 from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model
-from pipeline3d.errors import IdempotencyConflict, InvalidParameters, UnknownModel
-from pipeline3d.requests import creation, reading
+from pipeline3d.api.viewing import read_own_job, view_jobs, view_known_jobs
+from pipeline3d.errors import InvalidParameters
+from pipeline3d.outbound.addresses import check_address
+from pipeline3d.requests import creation
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.catalogue import (
     KINDS_OF_FILE,
+    KINDS_OF_MODEL,
     KINDS_OF_PICTURE,
-    CatalogueModel,
     check_request,
-    find_model,
-    model_of_row,
     take_prompt,
 )
-from pipeline3d.values import JobState, Kind
+from pipeline3d.requests.costs import cost_of
+from pipeline3d.requests.creation import NewBatch, NewJob, UploadedInput
+from pipeline3d.requests.idempotency import KeyUse
 
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NeededOfSource:
-    """What a request needs of the earlier job that it names."""
-
-    asset: str
-    what: str
-    code: str
-    hint: str
-
-
-NEEDED_OF_SOURCE = {
-    Kind.SCENE_TO_3D: NeededOfSource(
-        asset="scene_code",
-        what="a scene code",
-        code="unknown_scene",
-        hint="Name a job of a TripoSR model that succeeded, as source_job_id.",
-    ),
-    Kind.EXPORT_MODEL: NeededOfSource(
-        asset="glb_export",
-        what="a model",
-        code="unknown_source",
-        hint="Name a job of yours that succeeded, as source_job_id.",
-    ),
-}
+CREATE_ROUTE = "POST /jobs/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A stored job, and whether an earlier request of the same key had stored it."""
+class Origin:
+    """Where a job comes from, beside its body."""
 
-    row: Row[Any]
-    repeated: bool
+    rerun_of: UUID | None = None
+    batch_id: UUID | None = None
+    upload: UploadedInput | None = None
+    """What was uploaded for it by ourselves, so that nobody need look at it again."""
+    callback_format: str | None = None
 
 
 async def submit_job(
-    services: Services, account: Account, body: JobCreate, idempotency_key: str | None
-) -> Submission:
-    """Store a job, or give back the one that the same request stored before."""
-    request_hash = None
-    if idempotency_key is not None:
-        require_idempotency_key(idempotency_key)
-        request_hash = creation.hash_request(body.model_dump(mode="json", exclude_defaults=True))
-        earlier = await _find_earlier(services, account, idempotency_key, request_hash)
-        if earlier is not None:
-            return Submission(row=earlier, repeated=True)
-    job = await _check(services, account, body, idempotency_key, request_hash)
-    await services.first(creation.create_job(job))
-    if idempotency_key is not None and request_hash is not None:
-        # Of two equal requests at once one stored the job: whichever it was, the key now names it.
-        stored = await _find_earlier(services, account, idempotency_key, request_hash)
-        assert stored is not None
-        return Submission(row=stored, repeated=stored.id != job.id)
-    row = await services.first(reading.read_job(), the_job=job.id)
-    assert row is not None
-    return Submission(row=row, repeated=False)
-
-
-def require_idempotency_key(key: str) -> None:
-    """Refuse a key that cannot be compared reliably."""
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidParameters(
-            "Idempotency-Key has 1 to 255 printable ASCII characters without spaces.",
-            code="invalid_idempotency_key",
-            hint="Use a UUID.",
-        )
-
-
-async def find_catalogue_model(services: Services, model_id: str) -> CatalogueModel:
-    """A model that may be asked for."""
-    row = await services.first(find_model(model_id))
-    if row is None:
-        raise UnknownModel(f"There is no model {model_id!r}.", hint="GET /api/v1/models lists the models.")
-    return model_of_row(row)
-
-
-async def _check(
     services: Services,
     account: Account,
     body: JobCreate,
     idempotency_key: str | None,
-    request_hash: str | None,
-) -> creation.NewJob:
+    *,
+    route: str = CREATE_ROUTE,
+    asked: Any = None,
+    origin: Origin | None = None,
+) -> Answer:
+    """Store a job and say how it stands, or give the answer that the same request got before.
+
+    Two requests are the same where `route` and `asked` are; without it `asked` is the body.
+    """
+    if idempotency_key is not None and asked is None:
+        asked = body.model_dump(mode="json", exclude_defaults=True)
+    use = use_key(account, idempotency_key, route, asked)
+
+    async def make() -> Answer | None:
+        job = await check_job(services, account, body, origin)
+        rows = await store_jobs(services, account, [job], use)
+        return answer_of(await view_created(services, job, rows[0])) if rows else None
+
+    async def make_anew(kept: Row[Any]) -> Answer:
+        [job] = await view_jobs(services, [await read_own_job(services, account, kept.job_id)])
+        return answer_of(job)
+
+    return await answer_once(services, use, make, make_anew)
+
+
+async def store_jobs(
+    services: Services,
+    account: Account,
+    jobs: Sequence[NewJob],
+    use: KeyUse | None = None,
+    batch: NewBatch | None = None,
+) -> list[Row[Any]]:
+    """Store checked jobs in one statement; their rows. None come back where the key was taken before.
+
+    Raises LimitReached where the account or its key may not have so many, or such expensive ones.
+    """
+    units = float(sum(job.cost_units for job in jobs))
+    await check_may_create(services, account, jobs=len(jobs), cost_units=units)
+    statement = creation.create_jobs(keyed=use is not None, batched=batch is not None)
+    try:
+        rows = await services.all(statement, **creation.values_of(jobs, key=use, batch=batch))
+    except Exception:
+        await give_back(services, account, jobs=len(jobs), cost_units=units)
+        raise
+    if jobs and not rows:
+        await give_back(services, account, jobs=len(jobs), cost_units=units)
+    return rows
+
+
+async def view_created(services: Services, job: NewJob, row: Row[Any]) -> JobRead:
+    """A job that was stored in this moment: nothing but its input belongs to it."""
+    artifacts = {row.id: [present_input(row, job.upload)]} if job.upload is not None else {}
+    [shown] = await view_known_jobs(services, [row], artifacts)
+    return shown
+
+
+def answer_of(job: JobRead, status: int = HTTPStatus.CREATED) -> Answer:
+    """The answer that shows a job."""
+    return Answer(status=status, body=job.model_dump_json(), location=job.links.self)
+
+
+async def check_job(
+    services: Services, account: Account, body: JobCreate, origin: Origin | None = None
+) -> NewJob:
     """Everything that can be known to be wrong before the job exists."""
+    origin = origin or Origin()
     model = await find_catalogue_model(services, body.model_id)
-    checked = check_request(
-        model, body.input_params, prompt=body.prompt, bucket=services.settings.minio_bucket
-    )
-    if model.kind in NEEDED_OF_SOURCE and "source_job_id" in checked.params:
-        await check_source(services, account, model.kind, UUID(checked.params["source_job_id"]))
-    upload = None
-    if model.kind in KINDS_OF_FILE and checked.input_key is not None:
+    sent = name_input(model, body.input_params, body.input_job_id)
+    checked = check_request(model, sent, prompt=body.prompt, bucket=services.settings.minio_bucket)
+    _require_future(body)
+    callback_events = check_callback(services, body)
+    source = None
+    if "source_job_id" in checked.params:
+        source = UUID(str(checked.params["source_job_id"]))
+        await check_source(services, account, model.kind, source, may_wait=body.input_job_id is not None)
+    upload = origin.upload
+    if upload is None and model.kind in KINDS_OF_FILE and checked.input_key is not None:
         check = check_uploaded_image if model.kind in KINDS_OF_PICTURE else check_uploaded_model
         upload = await check(services, account.id, checked.input_key)
-    return creation.NewJob(
+    is_moment = isinstance(body.deadline, datetime)
+    return NewJob(
         id=creation.new_job_id(),
         user_id=account.id,
         model_id=model.id,
@@ -135,33 +147,48 @@ async def _check(
         priority=body.priority,
         tags=tuple(body.tags),
         metadata=body.metadata,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
+        deadline=body.deadline if isinstance(body.deadline, datetime) else None,
+        deadline_in_s=None if is_moment or body.deadline is None else float(body.deadline),  # type: ignore[arg-type]
+        expires_at=body.expires_at,
+        expires_in_s=body.expires_in_s,
+        held=body.hold,
+        input_job_id=source if model.kind in KINDS_OF_MODEL else None,
+        rerun_of=origin.rerun_of,
+        batch_id=origin.batch_id,
+        key_id=account.key_id,
+        cost_units=cost_of(model.costs, checked.params),
+        callback_url=body.webhook_url,
+        callback_events=callback_events,
+        callback_format=origin.callback_format,
     )
 
 
-async def check_source(services: Services, account: Account, kind: Kind, source: UUID) -> None:
-    """Refuse an earlier job that does not exist, is of somebody else or has not what is needed: all alike."""
-    needed = NEEDED_OF_SOURCE[kind]
-    if not await _has_artifact(services, account, source, needed.asset):
+def check_callback(services: Services, body: JobCreate) -> tuple[str, ...]:
+    """The events that a job's own webhook is told. Raises for an address that may not be visited."""
+    if body.webhook_url is None:
+        if body.webhook_events:
+            raise InvalidParameters(
+                "webhook_events is for webhook_url, which is missing.", code="missing_webhook_url"
+            )
+        return ()
+    check_address(body.webhook_url)
+    return tuple(dict.fromkeys(event.value for event in body.webhook_events))
+
+
+def _require_future(body: JobCreate) -> None:
+    """Refuse moments that have passed, and two that say the same."""
+    now = datetime.now(UTC)
+    for name in ("deadline", "expires_at"):
+        moment = getattr(body, name)
+        if isinstance(moment, datetime) and moment <= now:
+            message = f"{name} is {moment.isoformat()}, which has passed."
+            raise InvalidParameters(
+                message,
+                code="moment_passed",
+                hint="Send a moment with its time zone, or seconds from now.",
+                details={"errors": [{"field": name, "message": message}]},
+            )
+    if body.expires_at is not None and body.expires_in_s is not None:
         raise InvalidParameters(
-            f"You have no job {source} with {needed.what}.", code=needed.code, hint=needed.hint
+            "expires_at and expires_in_s say the same.", code="ambiguous_expiry", hint="Send one of them."
         )
-
-
-async def _has_artifact(services: Services, account: Account, job_id: UUID, asset: str) -> bool:
-    """Whether a job is the caller's, has succeeded and has stored something of that stage."""
-    row = await services.first(reading.read_job(), the_job=job_id)
-    stored = await services.first(reading.read_artifact(job_id, asset))
-    done = row is not None and row.user_id == account.id and row.state == JobState.SUCCEEDED
-    return done and stored is not None
-
-
-async def _find_earlier(services: Services, account: Account, key: str, request_hash: str) -> Row[Any] | None:
-    row = await services.first(reading.read_job_by_idempotency_key(account.id, key))
-    if row is not None and row.request_hash != request_hash:
-        raise IdempotencyConflict(
-            f"Idempotency-Key was used before for another request, which made job {row.id}.",
-            hint="Use a new key for a new request.",
-        )
-    return row

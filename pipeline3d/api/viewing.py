@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
 
-from pipeline3d.api.bodies import JobRead
-from pipeline3d.api.presenting import present_job
+from pipeline3d.api.bodies import ArtifactRead, JobRead
+from pipeline3d.api.presenting import present_artifact, present_job
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotYours, RequestError, UnknownJob
 from pipeline3d.requests import reading
@@ -42,14 +42,22 @@ def missing_job(account: Account, job_id: UUID, *, is_known: bool) -> RequestErr
 
 async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRead]:
     """Jobs with their artifacts, which are read at once for all, and their outlooks."""
-    artifacts: dict[UUID, list[Row[Any]]] = defaultdict(list)
+    artifacts: dict[UUID, list[ArtifactRead]] = defaultdict(list)
     if rows:
         for artifact in await services.all(reading.list_artifacts(), the_jobs=[row.id for row in rows]):
-            artifacts[artifact.job_id].append(artifact)
+            artifacts[artifact.job_id].append(present_artifact(artifact))
+    return await view_known_jobs(services, rows, artifacts)
+
+
+async def view_known_jobs(
+    services: Services, rows: Sequence[Row[Any]], artifacts: Mapping[UUID, Sequence[ArtifactRead]]
+) -> list[JobRead]:
+    """The same where their artifacts are known already."""
     outlooks = await _foresee(services, rows)
     dagster_url = services.settings.dagster_url
     return [
-        present_job(row, artifacts[row.id], outlooks.get(row.id), dagster_url=dagster_url) for row in rows
+        present_job(row, artifacts.get(row.id, ()), outlooks.get(row.id), dagster_url=dagster_url)
+        for row in rows
     ]
 
 

@@ -117,6 +117,8 @@ models = Table(
     Column("parameters_schema", JSONB, nullable=False, server_default=NO_JSON),
     Column("default_params", JSONB, nullable=False, server_default=NO_JSON),
     Column("licence", JSONB, nullable=False, server_default=NO_JSON),
+    # What a request costs: see `requests.costs`.
+    Column("costs", JSONB, nullable=False, server_default=NO_JSON),
     # Whether this installation can run it, and if not: a code, the reason, and what to do.
     Column("readiness", JSONB, nullable=False, server_default=text("""'{"ready": true}'::jsonb""")),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),

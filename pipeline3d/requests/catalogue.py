@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import models
 from pipeline3d.errors import InvalidParameters, ModelNotReady, SettingsError
+from pipeline3d.requests.costs import check_costs
 from pipeline3d.requests.parameters import (
     check_presets,
     complete_parameters,
@@ -29,11 +30,13 @@ from pipeline3d.values import BUILT_KINDS, Family, Kind
 
 MODEL_COLUMNS = (
     *("id", "name", "description", "kind", "family", "version", "tier", "queue", "pool"),
-    *("parameters_schema", "default_params", "licence", "readiness", "is_active"),
+    *("parameters_schema", "default_params", "licence", "costs", "readiness", "is_active"),
 )
 KINDS_OF_PICTURE = frozenset({Kind.IMAGE_TO_3D})
 KINDS_OF_FILE = KINDS_OF_PICTURE | {Kind.EXPORT_MODEL}
 """The kinds that take an uploaded file."""
+KINDS_OF_MODEL = frozenset({Kind.EXPORT_MODEL})
+"""The kinds that take the model of an earlier request."""
 KINDS_OF_PROMPT = frozenset({Kind.TEXT_TO_3D})
 
 
@@ -91,6 +94,8 @@ class CatalogueModel:
     pool: str | None = None
     parameters_schema: dict[str, Any] = field(default_factory=dict)
     licence: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
+    """What a request costs, as `requests.costs` reads it."""
     readiness: Readiness = field(default_factory=lambda: Readiness(ready=True))
     is_active: bool = True
     runner: Runner = field(default_factory=Runner)
@@ -101,6 +106,14 @@ class CatalogueModel:
     def default_params(self) -> dict[str, Any]:
         """What a parameter is where nothing is sent."""
         return default_parameters(self.parameters_schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownModel:
+    """A model as it was read at a moment of a monotonic clock, in seconds."""
+
+    model: CatalogueModel
+    read_at_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +176,7 @@ def parse_model(entry: dict[str, Any]) -> CatalogueModel:
             }
         )
         check_presets(schema)
+        check_costs(model.costs, schema)
     except SchemaError as error:
         raise SettingsError(f"Model {name}: its parameters_schema is wrong: {error.message}.") from error
     except (KeyError, TypeError, ValueError, InvalidParameters) as error:

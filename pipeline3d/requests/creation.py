@@ -1,26 +1,50 @@
-"""Creating a request: its row, its input, its first line of history and the NOTIFY commit together.
+"""Creating requests: their rows, inputs, first lines of history and the NOTIFY commit together.
 
-Everything is one statement, so there is no moment in which a request is stored but nobody is told of it.
+Everything is one statement, however many requests it makes, so there is no moment in which a request is
+stored but nobody is told of it, or in which an idempotency key is taken and nothing was made under it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
-from sqlalchemy import Select, func, literal, select
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy import (
+    Float,
+    Integer,
+    Numeric,
+    Select,
+    SmallInteger,
+    Text,
+    Uuid,
+    bindparam,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, BOOLEAN, JSONB, insert
 
-from pipeline3d.database.tables import artifacts, jobs
+from pipeline3d.database.columns import TIME
+from pipeline3d.database.tables import artifacts, batches, idempotency_keys, jobs, models
 from pipeline3d.requests.history import with_event
+from pipeline3d.requests.idempotency import KEY_LIFE_S, KeyUse
+from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.values import ArtifactType, EventType, Family, JobState, Kind, StoredObject
 
 UPLOAD_ASSET = "upload"
 """Stands for the asset of an artifact that no asset made: what the caller uploaded."""
+UPLOAD_NAME = "input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +73,34 @@ class NewJob:
     tags: tuple[str, ...] = ()
     metadata: dict[str, Any] = field(default_factory=dict)
     max_attempts: int = 3
-    idempotency_key: str | None = None
-    request_hash: str | None = None
+    deadline: datetime | None = None
+    deadline_in_s: float | None = None
+    """Counted by Postgres from the moment of storing, where no `deadline` is given."""
+    expires_at: datetime | None = None
+    expires_in_s: float | None = None
+    """The same for `expires_at`."""
+    held: bool = False
+    input_job_id: UUID | None = None
+    """The request whose model this one takes. While that has not ended this one waits for it."""
+    rerun_of: UUID | None = None
+    batch_id: UUID | None = None
+    key_id: UUID | None = None
+    cost_units: Decimal = Decimal(0)
+    callback_url: str | None = None
+    callback_events: tuple[str, ...] = ()
+    callback_format: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewBatch:
+    """Requests that came together. `refused` says of those that cannot be made why, by their index."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    source: str
+    size: int
+    refused: list[dict[str, Any]] = field(default_factory=list)
 
 
 def new_job_id() -> UUID:
@@ -58,64 +108,154 @@ def new_job_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
-def hash_request(body: dict[str, Any]) -> str:
+def hash_request(body: Any) -> str:
     """Equal for equal requests, whatever the order of their fields."""
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def create_job(job: NewJob) -> Select[Any]:
-    """Store the request. No row comes back where its user already used the idempotency key."""
+_GIVEN: dict[str, Any] = {
+    **dict.fromkeys(("id", "user_id", "input_job_id", "rerun_of", "batch_id", "key_id"), Uuid),
+    **dict.fromkeys(("model_id", "kind", "family", "prompt", "callback_url", "callback_format"), Text),
+    **dict.fromkeys(("input_params", "params", "metadata"), JSONB),
+    **dict.fromkeys(("tags", "callback_events"), ARRAY(Text)),
+    "priority": SmallInteger,
+    "max_attempts": Integer,
+    "held": BOOLEAN,
+    "cost_units": Numeric,
+}
+"""Columns of `jobs` that are stored as they are given."""
+
+_COUNTED: dict[str, Any] = {
+    **dict.fromkeys(("deadline", "expires_at"), TIME),
+    **dict.fromkeys(("deadline_in_s", "expires_in_s"), Float),
+}
+_UPLOADED: dict[str, Any] = {
+    "upload_id": Uuid,
+    "upload_key": Text,
+    "upload_type": Text,
+    "upload_size": Numeric,
+}
+
+
+@lru_cache(maxsize=4)
+def create_jobs(*, keyed: bool = False, batched: bool = False) -> Select[Any]:
+    """Store requests; their rows with the tier of their models. Built once; binds what `values_of` gives.
+
+    With `keyed` an idempotency key is taken in the same moment: no row comes back, and nothing is stored,
+    where its user took it before and it still counts. With `batched` the batch is stored with them.
+    """
+    columns = [column(name, kind) for name, kind in {**_GIVEN, **_COUNTED, **_UPLOADED}.items()]
+    given = (
+        func.jsonb_to_recordset(cast(bindparam("the_jobs", type_=Text), JSONB))
+        .table_valued(*columns, name="given")
+        .render_derived(with_types=True)
+    )
+    rows = select(
+        *(given.c[name] for name in _GIVEN),
+        literal(JobState.QUEUED.value),
+        func.coalesce(given.c.deadline, seconds_from_now(given.c.deadline_in_s)),
+        func.coalesce(given.c.expires_at, seconds_from_now(given.c.expires_in_s)),
+    )
+    taken = None
+    if keyed:
+        taken = _take_key().cte("taken")
+        rows = rows.where(exists(select(taken.c.key)))
     created = (
         insert(jobs)
-        .values(
-            id=job.id,
-            user_id=job.user_id,
-            model_id=job.model_id,
-            kind=job.kind,
-            family=job.family,
-            state=JobState.QUEUED,
-            priority=job.priority,
-            prompt=job.prompt,
-            input_params=job.input_params,
-            params=job.params,
-            tags=list(job.tags),
-            metadata=job.metadata,
-            max_attempts=job.max_attempts,
-            idempotency_key=job.idempotency_key,
-            request_hash=job.request_hash,
-        )
-        .on_conflict_do_nothing(index_elements=[jobs.c.user_id, jobs.c.idempotency_key])
+        .from_select([*_GIVEN, "state", "deadline", "expires_at"], rows)
         .returning(jobs)
         .cte("created")
     )
-    payload = literal({"event": "created", "model_id": job.model_id}, JSONB)
-    statement = with_event(created, payload)
-    if job.upload is None:
-        return statement
+    payload = func.jsonb_build_object("event", "created", "model_id", created.c.model_id)
+    tier = select(models.c.tier).where(models.c.id == created.c.model_id).scalar_subquery()
+    statement = with_event(created, payload).add_columns(tier.label("tier"))
+    uploads = (
+        select(
+            given.c.upload_id,
+            created.c.id,
+            created.c.attempt,
+            literal(UPLOAD_ASSET),
+            literal(UPLOAD_NAME),
+            literal(ArtifactType.INPUT.value),
+            given.c.upload_key,
+            given.c.upload_type,
+            given.c.upload_size,
+        )
+        .join_from(given, created, created.c.id == given.c.id)
+        .where(given.c.upload_key.is_not(None))
+    )
     names = (
-        "id",
-        "job_id",
-        "attempt",
-        "asset",
-        "name",
-        "type",
-        "storage_path",
-        "content_type",
+        *("id", "job_id", "attempt", "asset", "name", "type", "storage_path", "content_type"),
         "file_size_bytes",
     )
-    upload = select(
-        literal(new_job_id(), artifacts.c.id.type),
-        created.c.id,
-        created.c.attempt,
-        literal(UPLOAD_ASSET),
-        literal("input"),
-        literal(ArtifactType.INPUT.value),
-        literal(job.upload.key),
-        literal(job.upload.content_type),
-        literal(job.upload.size, artifacts.c.file_size_bytes.type),
+    statement = statement.add_cte(insert(artifacts).from_select(list(names), uploads).cte("uploaded"))
+    if batched:
+        batch = select(
+            *(
+                bindparam(f"the_batch_{name}", type_=batches.c[name].type)
+                for name in ("id", "user_id", "name", "source", "size")
+            ),
+            cast(bindparam("the_batch_refused", type_=Text), JSONB),
+        )
+        if taken is not None:
+            batch = batch.where(exists(select(taken.c.key)))
+        stored = insert(batches).from_select(["id", "user_id", "name", "source", "size", "refused"], batch)
+        statement = statement.add_cte(stored.cte("batch"))
+    return statement
+
+
+def _take_key() -> Any:
+    """Take an idempotency key that nobody took, or that does not count any more."""
+    names = ("user_id", "key", "request_hash", "job_id", "batch_id")
+    row = insert(idempotency_keys).values(
+        **{name: bindparam(f"the_key_{name}", type_=idempotency_keys.c[name].type) for name in names},
+        expires_at=seconds_from_now(KEY_LIFE_S),
     )
-    return statement.add_cte(insert(artifacts).from_select(list(names), upload).cte("uploaded"))
+    again = {name: row.excluded[name] for name in (*names[2:], "expires_at")}
+    return row.on_conflict_do_update(
+        index_elements=[idempotency_keys.c.user_id, idempotency_keys.c.key],
+        set_={**again, "created_at": func.now(), "status": None, "answer": None},
+        where=idempotency_keys.c.expires_at <= func.now(),
+    ).returning(idempotency_keys.c.key)
+
+
+def values_of(
+    new_jobs: Sequence[NewJob], *, key: KeyUse | None = None, batch: NewBatch | None = None
+) -> dict[str, Any]:
+    """What `create_jobs` binds for these requests, this key and this batch."""
+    values: dict[str, Any] = {"the_jobs": json.dumps([_record_of(job) for job in new_jobs], default=str)}
+    if key is not None:
+        values |= {
+            "the_key_user_id": key.user_id,
+            "the_key_key": key.key,
+            "the_key_request_hash": key.request_hash,
+            "the_key_job_id": None if batch is not None else new_jobs[0].id,
+            "the_key_batch_id": None if batch is None else batch.id,
+        }
+    if batch is not None:
+        values |= {
+            f"the_batch_{name}": getattr(batch, name) for name in ("id", "user_id", "name", "source", "size")
+        }
+        values["the_batch_refused"] = json.dumps(batch.refused)
+    return values
+
+
+def create_job(job: NewJob) -> Select[Any]:
+    """Store one request, as `create_jobs` does."""
+    return create_jobs().params(**values_of([job]))
+
+
+def _record_of(job: NewJob) -> dict[str, Any]:
+    record = {name: getattr(job, name) for name in (*_GIVEN, *_COUNTED)}
+    if job.upload is not None:
+        record |= {
+            "upload_id": new_job_id(),
+            "upload_key": job.upload.key,
+            "upload_type": job.upload.content_type,
+            "upload_size": job.upload.size,
+        }
+    return record
 
 
 def record_artifact(

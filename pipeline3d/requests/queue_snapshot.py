@@ -56,6 +56,8 @@ class Queue:
     """What is left of them together; None where that is not known of one of them."""
     lines: Mapping[str, Line]
     """By the id of the request, as text."""
+    work_s: float | None = 0.0
+    """All that waits and is on its way together; None where that is not known of one of them."""
 
     @property
     def is_full(self) -> bool:
@@ -271,14 +273,14 @@ def build_queue(row: Row[Any], models: Mapping[str, Model]) -> Queue:
         None if (median_s := models[model_id].median_s) is None else max(median_s - ran_s, 0.0)
         for model_id, ran_s in running
     )
+    requests = [*((*line, False) for line in row.dispatched or ()), *(row.waiting or ())]
     return Queue(
         slots=row.slots,
         paused=row.paused,
         running=len(running),
         running_s=sum_known(left_s),
-        lines=number_lines(
-            [*((*line, False) for line in row.dispatched or ()), *(row.waiting or ())], models
-        ),
+        lines=number_lines(requests, models),
+        work_s=sum_known(models[model_id].median_s for _, model_id, _ in requests),
     )
 
 

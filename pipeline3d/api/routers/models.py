@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from pipeline3d.api.bodies import ModelRead
+from pipeline3d.api.known_models import find_catalogue_model
 from pipeline3d.api.presenting import present_model
 from pipeline3d.api.services import AppServices
-from pipeline3d.api.submission import find_catalogue_model
 from pipeline3d.requests import catalogue
 
 router = APIRouter(prefix="/models", tags=["models"])

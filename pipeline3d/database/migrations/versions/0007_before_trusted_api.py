@@ -67,8 +67,6 @@ RETURN CASE payload ->> 'event'
     WHEN 'retried_by_hand' THEN 'job.retrying'
     WHEN 'held' THEN 'job.held'
     WHEN 'released' THEN 'job.released'
-    WHEN 'input_job_succeeded' THEN 'job.released'
-    WHEN 'input_job_failed' THEN 'job.failed'
     WHEN 'cancel_requested' THEN CASE payload ->> 'state'
         WHEN 'CANCELING' THEN 'job.canceling'
         WHEN 'CANCELED' THEN 'job.canceled'
@@ -141,8 +139,9 @@ WHERE_IN_LINE = sa.text("state = 'QUEUED' AND NOT held AND waits_for IS NULL")
 WHERE_SET_ASIDE = sa.text("state = 'QUEUED' AND (held OR waits_for IS NOT NULL)")
 TURNS: list[Any] = ["model_id", "user_id", sa.literal_column("priority DESC"), "created_at", "id"]
 
-# A request that takes the model of another one waits as long as that one has not ended. The lock makes whoever
-# ends the other wait until this one is stored: so that it is either seen to have ended here, or finds this one.
+# A request that takes the model of another one waits as long as that one has not ended. The lock makes
+# whoever ends the other wait until this one is stored: so that it is either seen to have ended here, or finds
+# this one.
 BEGIN_WAITING = """
 CREATE FUNCTION begin_waiting_for_input() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -160,9 +159,9 @@ CREATE TRIGGER begin_waiting_again BEFORE UPDATE OF state ON jobs FOR EACH ROW
     EXECUTE FUNCTION begin_waiting_for_input()
 """
 
-# However a request ends (also where its row goes), those that wait for it are released or fail with it, in the
-# same transaction. A trigger, because no statement that ends requests can forget it, and because it looks with
-# a snapshot of its own, which has what was stored while that statement waited.
+# However a request ends (also where its row goes), those that wait for it are released or fail with it, in
+# the same transaction. A trigger, because no statement that ends requests can forget it, and because it looks
+# with a snapshot of its own, which has what was stored while that statement waited.
 SETTLE_WAITING = """
 CREATE FUNCTION settle_those_waiting() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -642,6 +641,15 @@ def upgrade() -> None:
     op.create_foreign_key(
         op.f("fk_jobs_batch_id"), "jobs", "batches", ["batch_id"], ["id"], ondelete="SET NULL"
     )
+    op.add_column(
+        "models",
+        sa.Column(
+            "costs",
+            postgresql.JSONB(astext_type=sa.Text()),
+            server_default=sa.text("'{}'::jsonb"),
+            nullable=False,
+        ),
+    )
     # a request that is held, or waits for another one, has no turn: it is not read where turns are taken
     op.drop_index("ix_jobs_turns", table_name="jobs", postgresql_where=WHERE_QUEUED)
     op.create_index("ix_jobs_turns", "jobs", TURNS, unique=False, postgresql_where=WHERE_IN_LINE)
@@ -684,6 +692,7 @@ def downgrade() -> None:
     op.drop_column("users", "max_open_jobs")
     op.drop_column("users", "compatibility")
     op.drop_column("users", "role")
+    op.drop_column("models", "costs")
     for name in ("settle_those_waiting_for_the_deleted", "settle_those_waiting_for_the_ended"):
         op.execute(f"DROP TRIGGER {name} ON jobs")
     for name in ("begin_waiting_again", "begin_waiting_when_made"):
