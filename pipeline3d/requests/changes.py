@@ -30,6 +30,7 @@ from pipeline3d.database.tables import jobs, launched_runs
 from pipeline3d.requests.fleet import WORKERS_CHANNEL
 from pipeline3d.requests.history import build_change, with_event
 from pipeline3d.requests.leases import IS_QUEUED, seconds_from_now
+from pipeline3d.requests.reading import IS_VISIBLE
 from pipeline3d.requests.states import RETRIED_BY_HAND, states_before
 from pipeline3d.values import EventType, FailureReport, JobState
 
@@ -49,7 +50,7 @@ def begin_by_hand(job_id: UUID, run_id: str) -> Select[Any]:
     attempt = jobs.c.attempt + case((jobs.c.state == JobState.FAILED, 1), else_=0)
     taken = (
         begin_run(run_id)
-        .where(jobs.c.id == job_id, jobs.c.state.in_(states_before(JobState.RUNNING)))
+        .where(jobs.c.id == job_id, IS_VISIBLE, jobs.c.state.in_(states_before(JobState.RUNNING)))
         # a person may start a request more often than the service would by itself
         .values(attempt=attempt, max_attempts=func.greatest(jobs.c.max_attempts, attempt))
     )
@@ -116,10 +117,10 @@ def request_cancel(job_id: UUID) -> Select[Any]:
     )
     told = literal({"event": "cancel_requested"}, JSONB)
     statement = with_event(asked, told, event_type=EventType.WARNING, makes_room=True)
-    return statement.add_columns(_stop_run_of(asked).label("told_workers"))
+    return statement.add_columns(stop_run_of(asked).label("told_workers"))
 
 
-def _stop_run_of(asked: CTE) -> ColumnElement[Any]:
+def stop_run_of(asked: CTE) -> ColumnElement[Any]:
     """Mark the launched run of a request as one to be ended; wakes its worker, or whoever may yet take it."""
     of_attempt = and_(launched_runs.c.job_id == asked.c.id, launched_runs.c.attempt == asked.c.attempt)
     stopped = (
@@ -179,7 +180,7 @@ def begin_run(run_id: ColumnElement[str] | str) -> Update:
 def _retry(*which: ColumnElement[bool]) -> Select[Any]:
     again = (
         update(jobs)
-        .where(*which)
+        .where(IS_VISIBLE, *which)
         .values(
             state=JobState.QUEUED,
             attempt=jobs.c.attempt + 1,

@@ -1,19 +1,23 @@
-"""Jobs: look at, cancel, try again."""
+"""Jobs that exist: list, look at, change, end, delete."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy import Row
 
+from pipeline3d.api.actions import act_on_jobs
 from pipeline3d.api.auth import Reader, Writer
 from pipeline3d.api.bodies import JobRead
-from pipeline3d.api.changing import cancel_job, retry_job
+from pipeline3d.api.change_forms import ActionBody, ActionReport, ExpiryBody, JobPatch
+from pipeline3d.api.changing import amend_job, cancel_job, extend_job, hold_job, release_job, retry_job
+from pipeline3d.api.deleting import delete_job
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
-from pipeline3d.api.services import AppServices
+from pipeline3d.api.services import AppServices, Services
 from pipeline3d.api.viewing import read_own_job, view_jobs
 from pipeline3d.values import JobState
 
@@ -48,23 +52,71 @@ async def count_own_jobs(
 @router.get("/{job_id}/", include_in_schema=False)
 async def read_job(job_id: UUID, account: Reader, services: AppServices) -> JobRead:
     """One job."""
-    [job] = await view_jobs(services, [await read_own_job(services, account, job_id)])
-    return job
+    return await _view(services, await read_own_job(services, account, job_id))
 
 
-@router.delete("/{job_id}")
-@router.delete("/{job_id}/", include_in_schema=False)
+@router.patch("/{job_id}")
+@router.patch("/{job_id}/", include_in_schema=False)
+async def amend(job_id: UUID, body: JobPatch, account: Writer, services: AppServices) -> JobRead:
+    """Change tags, metadata or expiry at any time; priority and deadline while the job is QUEUED."""
+    return await _view(services, await amend_job(services, account, job_id, body.changes()))
+
+
+@router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/{job_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
+async def delete(job_id: UUID, account: Writer, services: AppServices) -> None:
+    """Delete a job for good, with its files. One that waits or runs is ended first.
+
+    It is invisible at once and gone some seconds later; repeated in between it is 204, then 404.
+    """
+    await delete_job(services, account, job_id)
+
+
+@router.post("/actions")
+@router.post("/actions/", include_in_schema=False)
+async def act(body: ActionBody, account: Writer, services: AppServices) -> ActionReport:
+    """Cancel, retry, delete, hold or release many jobs: each by itself, with a report of each."""
+    return await act_on_jobs(services, account, body)
+
+
 @router.post("/{job_id}/cancel")
+@router.post("/{job_id}/cancel/", include_in_schema=False)
 async def cancel(job_id: UUID, account: Writer, services: AppServices, response: Response) -> JobRead:
     """End a job: 200 once it has ended, 202 while its run is being stopped. A finished job stays as it is."""
-    [job] = await view_jobs(services, [await cancel_job(services, account, job_id)])
+    job = await _view(services, await cancel_job(services, account, job_id))
     if job.status == JobState.CANCELING:
         response.status_code = HTTPStatus.ACCEPTED
     return job
 
 
+@router.post("/{job_id}/hold")
+@router.post("/{job_id}/hold/", include_in_schema=False)
+async def hold(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
+    """Let a job that is QUEUED wait until it is released."""
+    return await _view(services, await hold_job(services, account, job_id))
+
+
+@router.post("/{job_id}/release")
+@router.post("/{job_id}/release/", include_in_schema=False)
+async def release(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
+    """Let a job that was held wait for its turn again. Any other stays as it is."""
+    return await _view(services, await release_job(services, account, job_id))
+
+
+@router.post("/{job_id}/extend")
+@router.post("/{job_id}/extend/", include_in_schema=False)
+async def extend(job_id: UUID, body: ExpiryBody, account: Writer, services: AppServices) -> JobRead:
+    """Keep the files of a job for another time from now, until a moment, or for ever."""
+    return await _view(services, await extend_job(services, account, job_id, body))
+
+
 @router.post("/{job_id}/retry")
+@router.post("/{job_id}/retry/", include_in_schema=False)
 async def retry(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
     """Try a job that did not succeed once more, as a new attempt. One that is under way stays as it is."""
-    [job] = await view_jobs(services, [await retry_job(services, account, job_id)])
+    return await _view(services, await retry_job(services, account, job_id))
+
+
+async def _view(services: Services, row: Row[Any]) -> JobRead:
+    [job] = await view_jobs(services, [row])
     return job
