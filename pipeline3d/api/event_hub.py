@@ -68,18 +68,16 @@ class Subscription:
         user_id: UUID | None,
         job_ids: frozenset[UUID] | None,
         types: frozenset[JobEventType] | None,
-        skipped: frozenset[int],
+        told_before: frozenset[int],
         max_waiting: int,
     ) -> None:
         self.since = since
-        """What is told here comes after this id. What is visible now is for the watcher to read.
-
-        A line that became visible a moment before the watching began may be told, too.
-        """
+        """What is told here comes after this id; what came before is for the watcher to read."""
         self.user_id = user_id
         self.job_ids = job_ids
         self.types = types
-        self.skipped = skipped
+        self.told_before = told_before
+        """What was told already although something before it may yet come: for the watcher to read, too."""
         self.is_over = False
         """No more events will come: the reader was too slow, or the service stops."""
         self._waiting: deque[StreamedEvent] = deque()
@@ -97,7 +95,11 @@ class Subscription:
     def wants(self, event: StreamedEvent, user_id: UUID) -> bool:
         """Whether an event that was found under one of its keys is one for it."""
         is_theirs = self.user_id in (None, user_id)
-        return is_theirs and (self.types is None or event.type in self.types) and event.id not in self.skipped
+        return (
+            is_theirs
+            and (self.types is None or event.type in self.types)
+            and event.id not in self.told_before
+        )
 
     def offer(self, event: StreamedEvent) -> None:
         """Hand over an event without waiting; a reader that does not keep up gets no more."""
@@ -249,7 +251,7 @@ class EventHub:
             user_id=user_id,
             job_ids=job_ids,
             types=types,
-            skipped=frozenset(self._order.seen if self._order is not None else ()),
+            told_before=self._order.told_unsettled if self._order is not None else frozenset(),
             max_waiting=max_waiting,
         )
         if self._is_closed:

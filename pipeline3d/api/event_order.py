@@ -73,6 +73,11 @@ class EventOrder(Generic[L]):
         return list(self._unsettled)
 
     @property
+    def told_unsettled(self) -> frozenset[int]:
+        """The ids above `settled` that were told: they are not told again."""
+        return frozenset(self._told)
+
+    @property
     def in_doubt(self) -> bool:
         """Whether a gap waits for `note_writers` and another reading."""
         return self._doubt is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
+from uuid import UUID
 
 import anyio
 from anyio import CapacityLimiter
@@ -14,10 +15,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pipeline3d.api.account_cache import AccountCache
 from pipeline3d.api.event_hub import EventHub
+from pipeline3d.api.open_streams import OpenStreams
 from pipeline3d.api.rates import RequestRates
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
+from pipeline3d.requests import credentials
 from pipeline3d.requests.catalogue import KnownModel
 from pipeline3d.requests.queue_snapshot import REACHES, QueueSnapshot, build_snapshot, read_queues
 from pipeline3d.requests.snapshot_keeper import SnapshotKeeper
@@ -51,6 +54,7 @@ class Services:
     """Rows of the catalogue that were read a moment ago: see `api.known_models`."""
     queues: SnapshotKeeper = field(init=False)
     events: EventHub = field(init=False)
+    streams: OpenStreams = field(init=False)
     access: AccountCache = field(init=False)
     rates: RequestRates = field(init=False)
 
@@ -59,6 +63,8 @@ class Services:
         # It keeps a connection for as long as somebody watches: not one of those that answers borrow.
         url = self.engine.url.render_as_string(hide_password=False)
         object.__setattr__(self, "events", EventHub(create_asyncio_engine(url, pool_size=1)))
+        streams = OpenStreams(self.find_valid, per_user=self.settings.events_streams_per_user)
+        object.__setattr__(self, "streams", streams)
         listening = create_asyncio_engine(url, pool_size=1)
         object.__setattr__(self, "access", AccountCache(listening, self.settings.account_cache_s))
         object.__setattr__(self, "rates", RequestRates(self.settings.redis_url))
@@ -93,8 +99,13 @@ class Services:
                 break
         return build_snapshot(rows)
 
+    async def find_valid(self, key_ids: list[UUID], session_ids: list[UUID]) -> list[Row[Any]]:
+        """Which of these keys and sessions still open something, with the role and the scopes of each."""
+        return await self.all(credentials.list_valid(), the_keys=key_ids, the_sessions=session_ids)
+
     async def close(self) -> None:
         """End what goes on by itself, and the connections."""
+        await self.streams.close()
         await self.events.close()
         await self.access.close()
         await self.queues.close()
