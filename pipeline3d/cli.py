@@ -95,6 +95,15 @@ def worker(queues: str | None, concurrency: int | None, gpu: str | None, grace: 
 
 @main.command()
 @explains_errors
+def courier() -> None:
+    """Deliver webhooks until told to stop. Any number may run, on any host that has DATABASE_URL."""
+    from pipeline3d.courier_command import deliver
+
+    deliver(_installation())
+
+
+@main.command()
+@explains_errors
 def migrate() -> None:
     """Bring the tables of the jobs database and of Dagster's to this version."""
     from pipeline3d.database.migration import migrate as migrate_jobs
