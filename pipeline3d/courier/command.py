@@ -31,7 +31,9 @@ async def run_courier(database_url: str, policy: CourierPolicy) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, courier.stop)
     listening = asyncio.create_task(listen(database_url, bell))
-    gc.freeze()  # what was imported stays for ever
+    # What was imported stays for ever: it need not be looked through again and again.
+    gc.collect()
+    gc.freeze()
     try:
         await courier.run()
     finally:

@@ -89,6 +89,7 @@ def plan_services(
         _plan_code_server(environment, checkout, after),
         _plan_daemon(environment, checkout, since),
         _plan_worker(environment, checkout, since),
+        _plan_courier(environment, checkout, since),
         _plan_webserver(environment, checkout, host),
     ]
 
@@ -170,6 +171,25 @@ def _plan_worker(environment: Mapping[str, str], checkout: Path, since: datetime
             url=environment["DATABASE_URL"],
             question="SELECT count(*) > 0 FROM workers"
             f" WHERE started_at > '{since.astimezone(UTC).isoformat()}'",
+            psql=str(postgres.find_binaries() / "psql"),
+        ),
+        after=("migrate",),
+        stop_timeout_s=_SERVICE_STOP_S,
+    )
+
+
+def _plan_courier(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+    return Program(
+        name="courier",
+        command=[sys.executable, "-m", "pipeline3d.cli", "courier"],
+        environment=environment,
+        directory=checkout,
+        # It listens: from then on a message goes out as soon as it is queued.
+        ready=SqlProbe(
+            url=environment["DATABASE_URL"],
+            question="SELECT count(*) > 0 FROM pg_stat_activity"
+            " WHERE application_name = 'pipeline3d courier'"
+            f" AND backend_start > '{since.astimezone(UTC).isoformat()}'",
             psql=str(postgres.find_binaries() / "psql"),
         ),
         after=("migrate",),

@@ -40,13 +40,13 @@ def test_everything_stands_on_the_servers_and_on_a_prepared_database():
     levels = [{program.name for program in level} for level in plan_levels(plan_all())]
     assert levels[0] == {"postgres", "objects"}
     assert levels[1] == {"migrate", "code-server"}
-    assert levels[2] == {"seed", "api", "daemon", "worker", "webserver"}
+    assert levels[2] == {"seed", "api", "daemon", "worker", "courier", "webserver"}
     assert len(levels) == 3
 
 
 def test_with_servers_elsewhere_only_ours_is_started():
     names = [program.name for program in plan_all(embedded=frozenset())]
-    assert names == ["migrate", "seed", "api", "code-server", "daemon", "worker", "webserver"]
+    assert names == ["migrate", "seed", "api", "code-server", "daemon", "worker", "courier", "webserver"]
 
 
 def test_no_secret_is_in_a_command_line():
@@ -71,6 +71,7 @@ def test_pages_are_asked_on_loopback_when_they_listen_everywhere():
     [
         ("daemon", "timestamp", "dagster"),  # its sensor thread says that it lives
         ("worker", "started_at", "pipeline3d"),  # it registers when its processes take runs
+        ("courier", "backend_start", "pipeline3d"),  # its connection that listens
     ],
 )
 def test_an_old_sign_of_life_in_the_database_does_not_count(name, column, database):
