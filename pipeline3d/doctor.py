@@ -22,8 +22,10 @@ import sqlalchemy as sa
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.tables import models
 from pipeline3d.errors import Pipeline3dError
+from pipeline3d.exposure import find_open_ports, find_public_servers
 from pipeline3d.installation import Installation
 from pipeline3d.local.data_lock import is_held
+from pipeline3d.local.ports import LOOPBACK
 from pipeline3d.model_settings import TOLD
 from pipeline3d.readiness import assess_shipped
 from pipeline3d.requests.turns import count_slots
@@ -43,7 +45,7 @@ VARIABLES = {
     "clock": "MINIO_ENDPOINT",
     "broker": "BROKER_URL or REDIS_URL",
     "api": "API_URL",
-    "dagster": "DAGSTER_URL",
+    "dagster": "DAGSTER_WEBSERVER_URL",
 }
 """Which variables say where a part is."""
 
@@ -82,7 +84,8 @@ def examine(installation: Installation) -> list[Finding]:
         ("object store", lambda: check_object_store(settings, store_awaited)),
         ("clock", lambda: check_clock(settings, "objects" in installation.embedded)),
         ("api", lambda: check_address("api", settings.api_url, "/ready", running)),
-        ("dagster", lambda: check_address("dagster", settings.dagster_url, "/server_info", running)),
+        ("dagster", lambda: check_address("dagster", _webserver(settings), "/server_info", running)),
+        ("private addresses", lambda: check_private(settings)),
         ("broker", lambda: check_broker(settings.broker_url or settings.redis_url)),
         ("workers", lambda: check_workers(settings, database_awaited)),
         ("ffmpeg", check_ffmpeg),
@@ -207,6 +210,41 @@ def check_address(part: str, url: str | None, path: str, running: bool) -> Itera
         message=f"{url} answers {answer.status_code}",
         advice="" if good else f"Open {url}{path}: it names the part that is missing.",
     )
+
+
+def _webserver(settings: Settings) -> str | None:
+    """Dagster's webserver itself: through the API it needs a sign-in."""
+    port = settings.pipeline3d_dagster_port
+    origin = settings.dagster_webserver_url or (f"http://{LOOPBACK}:{port}" if port else None)
+    return f"{origin}/dagster" if origin else None
+
+
+def check_private(settings: Settings) -> Iterable[Finding]:
+    """Nothing but the API and the object store can be reached from other places."""
+    public = list(find_public_servers(settings))
+    meant = {port for port in (settings.pipeline3d_api_port, _port_of_store(settings)) if port}
+    listening = list(find_open_ports(settings.data_dir, meant_for_others=meant))
+    for variable, address in public:
+        yield Finding(
+            part="private addresses",
+            level=Level.PROBLEM,
+            message=f"{variable} is at {address}, an address of the public internet",
+            advice="Move it to a private network: whoever reaches it needs little or nothing to take over.",
+        )
+    for address, port in listening:
+        yield Finding(
+            part="private addresses",
+            level=Level.PROBLEM,
+            message=f"a process of this installation listens on {address}:{port}, for other machines too",
+            advice="Let it listen on 127.0.0.1, or close the port in the firewall.",
+        )
+    if not public and not listening:
+        message = "databases, broker, code server and Dagster UI are not reached from outside"
+        yield Finding(part="private addresses", level=Level.OK, message=message)
+
+
+def _port_of_store(settings: Settings) -> int | None:
+    return urlsplit(f"//{settings.minio_endpoint or ''}").port
 
 
 def check_broker(url: str | None) -> Iterable[Finding]:

@@ -111,8 +111,8 @@ def _complete(configured: Settings, state: LocalState | None) -> Installation:
     if state is None:
         return Installation(settings=configured, environment=variables, embedded=embedded, state=None)
     environment = build_environment(state, data_directory=configured.data_dir, configured=variables)
-    for variable, port in (("API_URL", "PIPELINE3D_API_PORT"), ("DAGSTER_URL", "PIPELINE3D_DAGSTER_PORT")):
-        environment.setdefault(variable, f"http://127.0.0.1:{environment[port]}")
+    environment.setdefault("API_URL", f"http://127.0.0.1:{environment['PIPELINE3D_API_PORT']}")
+    environment.setdefault("DAGSTER_URL", f"{environment['API_URL'].rstrip('/')}/dagster")
     return Installation(
         settings=load_settings(environment), environment=environment, embedded=embedded, state=state
     )

@@ -28,8 +28,11 @@ from resources.catalogue import shipped_model
 
 
 @contextmanager
-def running_stack(console: Console, *, show_logs: bool) -> Iterator[tuple[Installation, Stack]]:
-    """Everything started and ready; stopped at the end, however it comes. Raises ServerFailure."""
+def running_stack(console: Console, *, stays: bool) -> Iterator[tuple[Installation, Stack]]:
+    """Everything started and ready; stopped at the end, however it comes. Raises ServerFailure.
+
+    One that `stays` shows its logs and has the pages for those who look around.
+    """
     configured = load_settings()
     with DataLock(configured.data_dir) as lock:
         installation = prepare_installation(configured)
@@ -47,8 +50,9 @@ def running_stack(console: Console, *, show_logs: bool) -> Iterator[tuple[Instal
             checkout=CHECKOUT,
             after=tuple(server.name for server in servers),
             host=installation.settings.pipeline3d_host,
+            lineage=stays and installation.settings.pipeline3d_lineage_ui,
         )
-        show = (lambda line: console.print(line, markup=False, highlight=False)) if show_logs else None
+        show = (lambda line: console.print(line, markup=False, highlight=False)) if stays else None
         with Stack(lock, show=show) as stack:
             stack.start(
                 [*servers, *services],
@@ -64,7 +68,7 @@ def stay_up() -> None:
     """Start everything, say where it is, and stay until Ctrl-C."""
     console = Console(highlight=False, soft_wrap=True)
     started = perf_counter()
-    with running_stack(console, show_logs=True) as (installation, stack):
+    with running_stack(console, stays=True) as (installation, stack):
         print_addresses(installation, console, perf_counter() - started)
         try:
             stack.wait()
@@ -79,7 +83,7 @@ def print_addresses(installation: Installation, console: Console, seconds: float
     console.print(f"\n[bold green]{settings.project_name} is up[/] after {seconds:.1f} s. Ctrl-C stops it.")
     console.print(f"  studio    {settings.api_url}/studio")
     console.print(f"  API docs  {settings.api_url}/docs")
-    console.print(f"  Dagster   {settings.dagster_url}")
+    console.print(f"  Dagster   {settings.dagster_url}   (sign in first)")
     console.print(
         f"  sign in   {settings.first_superuser_username} / {_where_the_password_is(installation)}\n"
     )
@@ -102,7 +106,7 @@ def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str
         # the demo serves the product's photo itself, from where the fetcher would not take one
         os.environ.setdefault("PIPELINE3D_PHOTO_HOSTS", PHOTO_HOST)
     try:
-        with running_stack(console, show_logs=False) as (installation, _stack):
+        with running_stack(console, stays=False) as (installation, _stack):
             succeeded = _demonstrate_on(installation, photo, prompt, out, model_id, console)
     except ServerFailure as failure:
         if failure.code != "already_running":

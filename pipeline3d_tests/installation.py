@@ -42,7 +42,9 @@ class Installation:
         """This process's own, without what somebody configured, and what was chosen for it."""
         ours = {name.upper() for name in Settings.model_fields}
         clean = {name: value for name, value in os.environ.items() if name not in ours}
-        return {**clean, "PIPELINE3D_DATA_DIR": str(self.data), **self.variables}
+        # The read-only Dagster UI starts after all else, and would take its part of what is measured then.
+        quiet = {"PIPELINE3D_LINEAGE_UI": "false"}
+        return {**clean, "PIPELINE3D_DATA_DIR": str(self.data), **quiet, **self.variables}
 
     def start(self) -> None:
         self.data.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +77,10 @@ class Installation:
 
     @property
     def dagster_address(self) -> str:
-        return read_holder(self.data)["addresses"]["Dagster"]
+        """Dagster's webserver itself, past the sign-in."""
+        state = load_state(self.data)
+        assert state is not None
+        return f"http://127.0.0.1:{state.ports['dagster']}/dagster"
 
     def client(self) -> Pipeline3dClient:
         state = load_state(self.data)

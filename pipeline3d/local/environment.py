@@ -19,6 +19,7 @@ PORT_BY_VARIABLE: Mapping[str, str] = {
     "PIPELINE3D_API_PORT": "api",
     "PIPELINE3D_CODE_SERVER_PORT": "code_server",
     "PIPELINE3D_DAGSTER_PORT": "dagster",
+    "PIPELINE3D_LINEAGE_PORT": "lineage",
 }
 
 

@@ -21,6 +21,8 @@ from pipeline3d.local.supervision import Program
 _SERVER_STOP_S = 3
 _DAEMON = [sys.executable, "-m", "pipeline3d.launch.daemon", "--workspace", "workspace.yaml"]
 _SERVICE_STOP_S = 3
+_MOST_SOCKET_BYTES = 1 << 20
+_SLOW_POLL_MS = 10_000
 
 
 def plan_servers(
@@ -79,10 +81,15 @@ def plan_services(
     after: tuple[str, ...],
     host: str = LOOPBACK,
     since: datetime | None = None,
+    lineage: bool = True,
 ) -> list[Program]:
-    """What stands on the servers named in `after`; `since` is when this start began (now, if not told)."""
+    """What stands on the servers named in `after`; `since` is when this start began (now, if not told).
+
+    `lineage` is the read-only Dagster UI. Only the API listens on `host`: all else is for this machine, and
+    the pages of Dagster are reached through the API.
+    """
     since = since or datetime.now(UTC)
-    return [
+    services = [
         _plan_preparation("migrate", environment, checkout, after=after),
         _plan_preparation("seed", environment, checkout, after=("migrate",)),
         _plan_api(environment, checkout, host),
@@ -90,8 +97,11 @@ def plan_services(
         _plan_daemon(environment, checkout, since),
         _plan_worker(environment, checkout, since),
         _plan_courier(environment, checkout, since),
-        _plan_webserver(environment, checkout, host),
+        _plan_webserver(environment, checkout),
     ]
+    if lineage:
+        services.append(_plan_lineage(environment, checkout, tuple(service.name for service in services)))
+    return services
 
 
 def _plan_preparation(
@@ -113,6 +123,7 @@ def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Prog
     command = [sys.executable, "-m", "uvicorn", "pipeline3d.api.app:create_app", "--factory"]
     # TRUSTED_PROXIES says whose X-Forwarded-For counts; uvicorn would believe whoever is on this host.
     command += ["--host", host, "--port", port, "--no-access-log", "--no-proxy-headers"]
+    command += ["--no-server-header", "--ws-max-size", str(_MOST_SOCKET_BYTES)]
     # Open event streams never end by themselves; a stop may not wait for them.
     command += ["--timeout-graceful-shutdown", str(_SERVICE_STOP_S - 1)]
     return Program(
@@ -202,18 +213,43 @@ def _daemon_log_level(wanted: str) -> str:
     return "warning" if wanted == "INFO" else wanted.lower()
 
 
-def _plan_webserver(environment: Mapping[str, str], checkout: Path, host: str) -> Program:
+def _plan_webserver(environment: Mapping[str, str], checkout: Path) -> Program:
     port = environment["PIPELINE3D_DAGSTER_PORT"]
-    command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml", "-h", host, "-p", port]
     return Program(
         name="webserver",
-        command=command,
+        command=_build_webserver(port, "/dagster"),
         environment=environment,
         directory=checkout,
-        ready=HttpProbe(url=f"http://{_reachable(host)}:{port}/server_info"),
+        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/dagster/server_info"),
         after=("migrate", "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
+
+
+def _plan_lineage(environment: Mapping[str, str], checkout: Path, after: tuple[str, ...]) -> Program:
+    """The read-only Dagster UI. It keeps nobody waiting: it begins when all else is ready."""
+    port = environment["PIPELINE3D_LINEAGE_PORT"]
+    return Program(
+        name="lineage",
+        command=[
+            *_build_webserver(port, "/lineage"),
+            *("--read-only", "--live-data-poll-rate", str(_SLOW_POLL_MS)),
+        ],
+        environment=environment,
+        directory=checkout,
+        ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/lineage/server_info"),
+        after=after,
+        awaited=False,
+        # It changes nothing, so there is nothing to bring to an end.
+        stop_signal="KILL",
+        stop_timeout_s=0,
+    )
+
+
+def _build_webserver(port: str, path: str) -> list[str]:
+    """A webserver for this machine alone: Dagster knows no users, so nobody else may reach it."""
+    command = [sys.executable, "-m", "dagster_webserver", "-w", "workspace.yaml"]
+    return [*command, "-h", LOOPBACK, "-p", port, "--path-prefix", path]
 
 
 def _reachable(host: str) -> str:

@@ -105,9 +105,9 @@ class Stack:
         on_ready: OnReady | None = None,
         deadline_s: float = START_DEADLINE_S,
     ) -> None:
-        """Start all and return when all are ready; `on_ready(name, seconds)` as each gets there.
+        """Start all and return when all that are awaited are ready.
 
-        Seconds count from when the program's own dependencies were ready. On failure everything is
+        `on_ready(name, seconds)` is told as each gets there. Seconds count from when the program's own dependencies were ready. On failure everything is
         stopped and the error shows the end of the failing program's log.
         """
         self._programs = list(programs)
@@ -206,8 +206,9 @@ class Stack:
     def _wait_until_ready(self, on_ready: OnReady | None, deadline: float) -> None:
         begins = {program.name: time.monotonic() for program in self._programs if not program.after}
         ready: set[str] = set()
-        while len(ready) < len(self._programs):
-            for program in self._programs:
+        awaited = [program for program in self._programs if program.awaited]
+        while len(ready) < len(awaited):
+            for program in awaited:
                 if program.name in ready or not ready.issuperset(program.after):
                     continue
                 began = begins.setdefault(program.name, time.monotonic())

@@ -18,7 +18,7 @@ from pipeline3d.errors import ServerFailure
 from pipeline3d.local.ports import replace_occupied_ports
 
 STATE_FILE = "local.json"
-PORT_NAMES = ("postgres", "objects", "api", "code_server", "dagster")
+PORT_NAMES = ("postgres", "objects", "api", "code_server", "dagster", "lineage")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

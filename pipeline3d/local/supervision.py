@@ -59,7 +59,7 @@ class Program:
 
     `after` names the programs that must be ready before this one begins; `once` programs are done,
     and count as ready, when they have ended with exit code 0. Without a probe a program counts as
-    ready as soon as it has begun.
+    ready as soon as it has begun. A start does not wait for one that is not `awaited`.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Program:
     ready: Probe | None = None
     after: tuple[str, ...] = ()
     once: bool = False
+    awaited: bool = True
     stop_signal: str = "TERM"
     stop_timeout_s: int = 3
 

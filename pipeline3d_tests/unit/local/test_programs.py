@@ -41,12 +41,44 @@ def test_everything_stands_on_the_servers_and_on_a_prepared_database():
     assert levels[0] == {"postgres", "objects"}
     assert levels[1] == {"migrate", "code-server"}
     assert levels[2] == {"seed", "api", "daemon", "worker", "courier", "webserver"}
-    assert len(levels) == 3
+    assert levels[3] == {"lineage"}
+    assert len(levels) == 4
+
+
+def test_nobody_waits_for_the_read_only_page_and_it_can_be_left_out():
+    assert [program.name for program in plan_all() if not program.awaited] == ["lineage"]
+    assert "lineage" not in [program.name for program in plan_all(lineage=False)]
+
+
+def test_only_the_api_listens_where_others_reach_it():
+    """Whoever reaches Dagster's webserver or code server can run anything: there is no key to them."""
+    for program in plan_all(host="0.0.0.0"):
+        assert ("0.0.0.0" in program.command) is (program.name == "api")
+        if program.name in ("webserver", "lineage", "code-server"):
+            assert program.command[program.command.index("-h") + 1] == "127.0.0.1"
+
+
+def test_the_read_only_page_changes_nothing_and_each_has_its_own_path():
+    programs = {program.name: program.command for program in plan_all()}
+    assert "--read-only" in programs["lineage"]
+    assert "--read-only" not in programs["webserver"]
+    for name, path in (("webserver", "/dagster"), ("lineage", "/lineage")):
+        assert programs[name][programs[name].index("--path-prefix") + 1] == path
 
 
 def test_with_servers_elsewhere_only_ours_is_started():
     names = [program.name for program in plan_all(embedded=frozenset())]
-    assert names == ["migrate", "seed", "api", "code-server", "daemon", "worker", "courier", "webserver"]
+    assert names == [
+        "migrate",
+        "seed",
+        "api",
+        "code-server",
+        "daemon",
+        "worker",
+        "courier",
+        "webserver",
+        "lineage",
+    ]
 
 
 def test_no_secret_is_in_a_command_line():
