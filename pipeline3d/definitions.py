@@ -13,6 +13,7 @@ from pipeline3d.defs.jobs import REQUEST_JOBS
 from pipeline3d.defs.pruning import build_prune_job, build_prune_schedule
 from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
+from pipeline3d.defs.sensors.removal import build_removal_sensor
 from pipeline3d.limits import admission_of
 from pipeline3d.model_settings import build_model_tools
 from pipeline3d.pruning_command import retention_of
@@ -24,6 +25,7 @@ from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
 from resources.photo_fetching import PhotoFetching
 from resources.preview_links import PreviewLinks
+from resources.removal import Removal
 from resources.request_run import RequestRun
 from resources.stage_files import StageFiles
 
@@ -60,6 +62,7 @@ def build_resources(settings: Settings) -> dict[str, object]:
         "model_tools": build_model_tools(settings, jobs_database),
         "artifacts": ArtifactIOManager(stage_files=stage_files),
         "housekeeping": Housekeeping(jobs_database=jobs_database, object_store=object_store),
+        "removal": Removal(jobs_database=jobs_database, object_store=object_store),
     }
 
 
@@ -76,6 +79,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
                 settings.lease_s, admission_of(settings), verbose=settings.log_level == "DEBUG"
             ),
             build_reconcile_sensor(settings.lease_s, settings.silent_after_s),
+            build_removal_sensor(),
         ],
         resources=build_resources(settings),
         executor=dg.in_process_executor,

@@ -11,6 +11,7 @@ from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.requests.fleet import Fleet
 from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.requests.ledger import JobLedger
+from pipeline3d.requests.removal import Removals
 
 
 class JobsDatabase(dg.ConfigurableResource["JobsDatabase"]):
@@ -29,6 +30,10 @@ class JobsDatabase(dg.ConfigurableResource["JobsDatabase"]):
     def connect_housekeeper(self) -> Housekeeper:
         """What is old in the same database, for the nightly prune."""
         return Housekeeper(_engine(self.url))
+
+    def connect_removals(self) -> Removals:
+        """What is left of deleted requests in the same database."""
+        return Removals(_engine(self.url))
 
 
 @lru_cache(maxsize=4)

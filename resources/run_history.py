@@ -96,6 +96,19 @@ class RunHistory:
             yield [_facts(record) for record in page]
             cursor = page[-1].dagster_run.run_id
 
+    def list_runs_of_key(self, key: str) -> list[dg.DagsterRun]:
+        """Every run of a partition."""
+        found: list[dg.DagsterRun] = []
+        filters, cursor = dg.RunsFilter(tags={PARTITION_TAG: key}), None
+        while page := self._instance.get_runs(filters, limit=PAGE_RUNS, cursor=cursor):
+            found += page
+            cursor = page[-1].run_id
+        return found
+
+    def call_off(self, run: dg.DagsterRun, why: str) -> None:
+        """End a run that nobody works on."""
+        self._instance.report_run_canceled(run, message=why)
+
     def list_ended(self, run_ids: Sequence[str]) -> list[str]:
         """Those of these runs that have ended, or of which Dagster knows nothing any more."""
         ended: list[str] = []
