@@ -107,8 +107,9 @@ class Stack:
     ) -> None:
         """Start all and return when all that are awaited are ready.
 
-        `on_ready(name, seconds)` is told as each gets there. Seconds count from when the program's own dependencies were ready. On failure everything is
-        stopped and the error shows the end of the failing program's log.
+        `on_ready(name, seconds)` is told as each gets there; seconds count from when the program's own
+        dependencies were ready. On failure everything is stopped and the error shows the end of the
+        failing program's log.
         """
         self._programs = list(programs)
         self._write_files()
