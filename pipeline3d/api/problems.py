@@ -49,6 +49,10 @@ STATUS_BY_CODE: dict[str, int] = {
     "ambiguous_artifact": 409,
     "unknown_share": 404,
     "too_many_shares": 409,
+    "unknown_webhook": 404,
+    "unknown_delivery": 404,
+    "too_many_webhooks": 409,
+    "webhook_disabled": 409,
 }
 """Codes whose status differs from that of their class."""
 
