@@ -32,6 +32,7 @@ from pipeline3d.api.routers import (
     sessions,
     submitting,
     uploads,
+    webhooks,
 )
 from pipeline3d.api.schema import use_described_schema
 from pipeline3d.api.security_headers import SecurityHeaders
@@ -82,7 +83,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(pages.router)
     app.include_router(dagster.router)
     app.include_router(previews.router)
-    for module in (accounts, sessions, keys, uploads, submitting, jobs, events, artifacts, models, products):
+    for module in (
+        accounts,
+        sessions,
+        keys,
+        uploads,
+        submitting,
+        jobs,
+        events,
+        artifacts,
+        models,
+        products,
+        webhooks,
+    ):
         app.include_router(module.router, prefix=API_PREFIX)
     use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
