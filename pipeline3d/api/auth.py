@@ -21,6 +21,7 @@ from pipeline3d.api.callers import (
     find_credential,
     is_same_origin,
 )
+from pipeline3d.api.compatibility import note_compatibility
 from pipeline3d.api.rates import Rate, Standing
 from pipeline3d.api.services import AppServices, Services
 from pipeline3d.errors import LimitReached, NotAuthenticated, NotYours
@@ -50,6 +51,7 @@ async def require_account(
     """
     account = await authenticate(services, request)
     note_connection(request)
+    note_compatibility(request, account.compatibility)
     standing = await services.rates.hit(_rates_of(account, services.settings.requests_per_minute))
     if standing is not None:
         headers = _describe(standing)

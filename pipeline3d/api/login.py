@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from pipeline3d.api.audit import build_line, note_connection
 from pipeline3d.api.callers import client_address, throttled_address
+from pipeline3d.api.compatibility import note_compatibility
 from pipeline3d.api.services import Services
 from pipeline3d.errors import LimitReached, NotAuthenticated, RequestError
 from pipeline3d.requests import accounts, logins
@@ -32,6 +33,7 @@ async def check_login(services: Services, request: Request, username: str, passw
         await services.execute(write_line(build_line(services, None, Action.LOGIN_FAILED, subject)))
         raise NotAuthenticated("The user name or the password is wrong.", code="login_failed")
     await services.execute(logins.note_success(attempt_id))
+    note_compatibility(request, user.compatibility)
     if not user.is_active:
         raise RequestError("The user is inactive.", code="inactive_user", hint="Ask an administrator.")
     return user

@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request, Response
 
 from pipeline3d.api.auth import CurrentAccount
 from pipeline3d.api.bodies import LoginAnswer, LoginBody, UserRead
+from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.login import log_in
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(tags=["accounts"])
+router = APIRouter(route_class=CompatibleRoute, tags=["accounts"])
 
 
 @router.post("/auth/login")

@@ -9,13 +9,14 @@ from fastapi import APIRouter, Path
 
 from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead
+from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.downloads import link_named_artifact, link_result
 from pipeline3d.api.presenting import present_artifact
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.requests import reading
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
 
 KeyPart = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 

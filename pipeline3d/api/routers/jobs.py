@@ -14,6 +14,7 @@ from pipeline3d.api.auth import Reader, Writer
 from pipeline3d.api.bodies import JobRead
 from pipeline3d.api.change_forms import ActionBody, ActionReport, ExpiryBody, JobPatch
 from pipeline3d.api.changing import amend_job, cancel_job, extend_job, hold_job, release_job, retry_job
+from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.deleting import delete_job
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
@@ -21,7 +22,7 @@ from pipeline3d.api.services import AppServices, Services
 from pipeline3d.api.viewing import read_own_job, view_jobs
 from pipeline3d.values import JobState
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
 
 
 @router.get("/")
