@@ -233,16 +233,17 @@ async def _pass_both_ways(socket: WebSocket, other: ClientConnection) -> None:
 
 
 async def _pass_there(socket: WebSocket, other: ClientConnection) -> None:
-    with suppress(WebSocketDisconnect):
+    with suppress(WebSocketDisconnect, websockets.ConnectionClosed):
         while True:
             await other.send(await socket.receive_text())
 
 
 async def _pass_back(socket: WebSocket, other: ClientConnection) -> None:
-    async for message in other:
-        if isinstance(message, str):
-            await socket.send_text(message)
-        else:
-            await socket.send_bytes(message)
+    with suppress(websockets.ConnectionClosedError):  # an end that has a reason: the code goes on
+        async for message in other:
+            if isinstance(message, str):
+                await socket.send_text(message)
+            else:
+                await socket.send_bytes(message)
     code = other.close_code or 1000
     await socket.close(1011 if code in NEVER_SENT else code)
