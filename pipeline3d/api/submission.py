@@ -171,7 +171,7 @@ def check_callback(services: Services, body: JobCreate) -> tuple[str, ...]:
                 "webhook_events is for webhook_url, which is missing.", code="missing_webhook_url"
             )
         return ()
-    check_address(body.webhook_url)
+    check_address(body.webhook_url, allowed_hosts=services.settings.pipeline3d_webhook_hosts)
     return tuple(dict.fromkeys(event.value for event in body.webhook_events))
 
 
