@@ -196,6 +196,14 @@ class Settings(BaseSettings):
         ge=1024,
         le=512 * MEBIBYTE,
     )
+    max_batch_bytes: int = _variable(
+        256 * MEBIBYTE,
+        "Largest batch that is accepted in a request: a ZIP of photos or a form with them, in bytes.",
+        "268435456",
+        section="HTTP API",
+        ge=MEBIBYTE,
+        le=2048 * MEBIBYTE,
+    )
     direct_upload_max_bytes: int = _variable(
         10 * MEBIBYTE,
         "Largest file that is accepted in a request itself, without a ticket, in bytes.",

@@ -70,23 +70,6 @@ class UserRead(BaseModel):
     is_superuser: bool
 
 
-class TicketBody(BaseModel):
-    """What is to be uploaded."""
-
-    filename: Annotated[Text, Field(min_length=1, max_length=1024)]
-    content_type: Annotated[Text, Field(min_length=1, max_length=100)]
-
-
-class Ticket(BaseModel):
-    """Leave to upload one object: PUT it to `upload_url` with exactly these headers."""
-
-    upload_url: str
-    object_name: str
-    expires_in: int
-    max_bytes: int
-    headers: dict[str, str]
-
-
 class JobCreate(BaseModel):
     """A request for a model."""
 

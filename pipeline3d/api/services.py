@@ -17,6 +17,7 @@ from pipeline3d.api.account_cache import AccountCache
 from pipeline3d.api.event_hub import EventHub
 from pipeline3d.api.open_streams import OpenStreams
 from pipeline3d.api.rates import RequestRates
+from pipeline3d.api.transfers import Transfers
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
@@ -50,6 +51,7 @@ class Services:
     store_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORE_THREADS))
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
     search_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
+    transfers: Transfers = field(default_factory=Transfers)
     models: dict[str, KnownModel] = field(default_factory=dict)
     """Rows of the catalogue that were read a moment ago: see `api.known_models`."""
     queues: SnapshotKeeper = field(init=False)

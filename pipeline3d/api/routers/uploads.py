@@ -1,19 +1,77 @@
-"""Tickets for uploads."""
+"""Files that callers bring: by a ticket for the object store, or with the request itself."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
 
-from pipeline3d.api.auth import Writer
-from pipeline3d.api.bodies import Ticket, TicketBody
+from fastapi import APIRouter, Query, Request, Response
+
+from pipeline3d.api import upload_forms
+from pipeline3d.api import uploads as api
+from pipeline3d.api.auth import Reader, Writer
+from pipeline3d.api.compatibility import CompatibleRoute
+from pipeline3d.api.file_bodies import Ticket, TicketBody, UploadAnswer, UploadRead
 from pipeline3d.api.services import AppServices
-from pipeline3d.api.uploads import make_ticket
 
-router = APIRouter(tags=["jobs"])
+router = APIRouter(route_class=CompatibleRoute, tags=["uploads"])
 
 
 @router.post("/jobs/upload-ticket")
 @router.post("/jobs/upload-ticket/", include_in_schema=False)
+@router.post("/uploads/ticket")
+@router.post("/uploads/ticket/", include_in_schema=False)
 async def upload_ticket(body: TicketBody, account: Writer, services: AppServices) -> Ticket:
     """Leave to PUT one picture or model into the object store."""
-    return make_ticket(services, account.id, body.filename, body.content_type)
+    return await api.make_ticket(services, account.id, body)
+
+
+@router.post(
+    "/uploads/",
+    status_code=HTTPStatus.CREATED,
+    responses={200: {"model": UploadAnswer, "description": "The same content was there already."}},
+    openapi_extra=upload_forms.FORM_SCHEMA,
+)
+@router.post("/uploads", status_code=HTTPStatus.CREATED, include_in_schema=False)
+async def upload_directly(
+    request: Request, account: Writer, services: AppServices, response: Response
+) -> UploadAnswer:
+    """Store one small file that comes in the form itself; a larger one takes a ticket."""
+    answer = await upload_forms.receive_upload(services, account.id, request)
+    if answer.already_stored:
+        response.status_code = HTTPStatus.OK
+    return answer
+
+
+@router.get("/uploads/")
+@router.get("/uploads", include_in_schema=False)
+async def list_uploads(
+    account: Reader,
+    services: AppServices,
+    limit: Annotated[int, Query(ge=1, le=api.MOST_LISTED)] = 50,
+    before: Annotated[UUID | None, Query(description="Only uploads that are older than this one.")] = None,
+) -> list[UploadRead]:
+    """One's own uploads, newest first. Go on with `before`, the last id of the page before."""
+    return await api.list_uploads(services, account.id, before=before, limit=limit)
+
+
+@router.get("/uploads/{upload_id}")
+@router.get("/uploads/{upload_id}/", include_in_schema=False)
+async def read_upload(upload_id: UUID, account: Reader, services: AppServices) -> UploadRead:
+    """One upload."""
+    return await api.read_upload(services, account.id, upload_id)
+
+
+@router.post("/uploads/{upload_id}/complete")
+@router.post("/uploads/{upload_id}/complete/", include_in_schema=False)
+async def complete_upload(upload_id: UUID, account: Writer, services: AppServices) -> UploadRead:
+    """Verify what was uploaded with a ticket: it is read, hashed and checked against what was said."""
+    return await api.complete_upload(services, account.id, upload_id)
+
+
+@router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/uploads/{upload_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
+async def delete_upload(upload_id: UUID, account: Writer, services: AppServices) -> None:
+    """Remove an upload. One that an unfinished job uses stays."""
+    await api.delete_upload(services, account.id, upload_id)

@@ -7,7 +7,8 @@ import io
 import pytest
 from PIL import Image
 
-from pipeline3d.api.uploads import HEAD_BYTES, identify_image
+from pipeline3d.api.file_kinds import identify_image
+from pipeline3d.store.contents import HEAD_BYTES
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WebP"])
