@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 
 from pipeline3d.courier.messages import ToldEvent, ToldJob
+from pipeline3d.courier.shop3d_format import format_shop3d
+from pipeline3d.requests.shop3d import CALLBACK_FORMAT
 from pipeline3d.requests.webhook_events import STANDARD_FORMAT
 
 Format = Callable[[ToldEvent, ToldJob | None], bytes]
@@ -53,7 +55,7 @@ def _describe(event: ToldEvent, job: ToldJob) -> dict[str, Any]:
     return data
 
 
-FORMATS: dict[str, Format] = {STANDARD_FORMAT: format_standard}
+FORMATS: dict[str, Format] = {STANDARD_FORMAT: format_standard, CALLBACK_FORMAT: format_shop3d}
 
 
 def build_body(form: str, event: ToldEvent, job: ToldJob | None) -> str:
