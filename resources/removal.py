@@ -15,7 +15,7 @@ import dagster as dg
 
 from pipeline3d.errors import DatabaseUnavailable, Pipeline3dError
 from pipeline3d.requests.removal import Leftover, Removals
-from pipeline3d.store.keys import COMPUTE_LOGS, LOG_STORAGE, job_prefix
+from pipeline3d.store.keys import COMPUTE_LOGS, LOG_STORAGE, job_prefix, temporary_key
 from pipeline3d.store.s3 import S3Store
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
@@ -108,10 +108,10 @@ class Remover:
         self._removals.forget_uploads(own)
         prefixes = [job_prefix(job_id), *(f"{COMPUTE_LOGS}/{LOG_STORAGE}/{run_id}/" for run_id in run_ids)]
         keys = [*own, *(key for prefix in prefixes for key in store.list_keys(prefix))]
+        # what a run left that was killed while it stored something
+        keys += [temporary_key(UUID(run_id)) for run_id in run_ids]
         if keys:
             store.remove_many(keys)
-        for run_id in run_ids:
-            store.remove_unfinished(UUID(run_id))
 
 
 class Removal(dg.ConfigurableResource["Removal"]):

@@ -87,6 +87,11 @@ def read_named_artifact(job_id: UUID, asset: str, name: str) -> Select[Any]:
     )
 
 
+def read_visible_artifact(job_id: UUID, asset: str, name: str) -> Select[Any]:
+    """The same, for whoever asks from outside: nothing where the request is being deleted."""
+    return read_named_artifact(job_id, asset, name).join(jobs).where(IS_VISIBLE)
+
+
 def read_result(job_id: UUID) -> Select[Any]:
     """The model that a request made: of several, the GLB first, then the newest."""
     is_glb = artifacts.c.content_type == "model/gltf-binary"

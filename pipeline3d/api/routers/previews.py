@@ -33,7 +33,7 @@ async def show_preview(
     signing_key = services.settings.link_signing_key
     row = None
     if signing_key and is_signed(signing_key.get_secret_value(), job_id, asset, name, signature):
-        row = await services.first(reading.read_named_artifact(job_id, asset, name))
+        row = await services.first(reading.read_visible_artifact(job_id, asset, name))
     if row is None or row.type != ArtifactType.PREVIEW:
         raise RequestError("There is no such preview.", code="unknown_artifact")
     link = services.store.presign_get(row.storage_path, LINK_EXPIRES_S)

@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from PIL import Image
 
 from pipeline3d.api.app import create_app
+from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
-from pipeline3d.values import ArtifactType, StoredObject
+from pipeline3d.values import ArtifactType, FailureReport, StoredObject
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, OTHER_API_KEY, JobRows
 from pipeline3d_tests.servers import ObjectStoreServer, wait_until
 
@@ -27,6 +28,7 @@ MAX_UPLOAD_BYTES = 4096
 SIGNING_KEY = "a signing key of the tests"
 ORIGIN = "https://shop.example.com"
 JOBS = "/api/v1/jobs"
+BAD = FailureReport(code="no_clear_object", message="Nothing in it.", stage="mesh")
 
 
 def draw_png() -> bytes:
@@ -142,3 +144,23 @@ def api(api_url: str, rows: JobRows) -> Iterator[Api]:
 def as_other() -> dict[str, str]:
     """Headers of the second user."""
     return {"x-api-key": OTHER_API_KEY}
+
+
+@pytest.fixture
+def in_state(api: Api, ledger: JobLedger) -> Callable[[str], UUID]:
+    """Makes a job of the caller in any of these states."""
+
+    def make(state: str) -> UUID:
+        job_id = api.rows.make()
+        if state in ("RUNNING", "CANCELING", "SUCCEEDED", "FAILED"):
+            ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
+        if state in ("CANCELING", "CANCELED"):
+            ledger.request_cancel(job_id)
+        if state == "SUCCEEDED":
+            ledger.succeed(job_id, "run-1")
+        if state == "FAILED":
+            ledger.fail(job_id, "run-1", BAD)
+        assert api.rows.row(job_id).state == state
+        return job_id
+
+    return make

@@ -9,11 +9,9 @@ import pytest
 from pipeline3d.client import Pipeline3dClient
 from pipeline3d.database.tables import jobs
 from pipeline3d.errors import RequestError
-from pipeline3d.values import FailureReport
 from pipeline3d_tests.integration.api.api_fixtures import JOBS
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
-BAD = FailureReport(code="no_clear_object", message="Nothing in it.", stage="mesh")
 NOBODY = "00000000-0000-7000-8000-000000000000"
 
 CANCELS = [("POST", "/cancel"), ("POST", "/cancel/")]
@@ -24,26 +22,6 @@ CHANGES = [
     ("PATCH", "", {"tags": ["a"]}),
 ]
 SOON = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def in_state(api, ledger):
-    """Makes a job of the caller in any of these states."""
-
-    def make(state):
-        job_id = api.rows.make()
-        if state in ("RUNNING", "CANCELING", "SUCCEEDED", "FAILED"):
-            ledger.begin(job_id, attempt=1, run_id="run-1", delivers=True)
-        if state in ("CANCELING", "CANCELED"):
-            ledger.request_cancel(job_id)
-        if state == "SUCCEEDED":
-            ledger.succeed(job_id, "run-1")
-        if state == "FAILED":
-            ledger.fail(job_id, "run-1", BAD)
-        assert api.rows.row(job_id).state == state
-        return job_id
-
-    return make
 
 
 @pytest.mark.parametrize(("method", "suffix"), CANCELS)

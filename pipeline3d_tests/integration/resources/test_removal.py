@@ -127,7 +127,6 @@ def test_nothing_of_a_deleted_request_stays_and_nothing_else_goes(past, remover)
 STEPS = [
     (Removals, "forget_uploads"),
     (S3Store, "remove_many"),
-    (S3Store, "remove_unfinished"),
     (RunHistory, "forget_runs"),
     (RunHistory, "forget_key"),
     (Removals, "forget"),
