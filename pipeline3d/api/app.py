@@ -104,7 +104,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def _larger_bodies(settings: Settings) -> dict[str, int]:
     """The paths that take more than parameters, each with its most bytes."""
-    return {f"{API_PREFIX}/uploads": settings.direct_upload_max_bytes + FORM_OVERHEAD_BYTES}
+    return {
+        f"{API_PREFIX}/uploads": settings.direct_upload_max_bytes + FORM_OVERHEAD_BYTES,
+        f"{API_PREFIX}/jobs/batch": settings.max_batch_bytes,
+    }
 
 
 @asynccontextmanager

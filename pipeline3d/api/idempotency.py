@@ -72,16 +72,23 @@ async def answer_once(
     use: KeyUse | None,
     make: Callable[[], Awaitable[Answer | None]],
     make_anew: Callable[[Row[Any]], Awaitable[Answer]],
+    *,
+    look_first: bool = False,
 ) -> Answer:
     """Do what is asked, or give the answer to the same request that came before.
 
     `make` stores and answers; None says that the key was taken. `make_anew` answers from a row of
-    `idempotency.read_key` what was stored before a crash. Raises IdempotencyConflict for another request.
+    `idempotency.read_key` what was stored before a crash. With `look_first` an earlier request is looked for
+    before anything is done, where that is dear. Raises IdempotencyConflict for another request.
     """
     if use is None:
         answer = await make()
         assert answer is not None
         return answer
+    if look_first:
+        earlier = await _replay(services, use, make_anew)
+        if earlier is not None:
+            return earlier
     try:
         answer = await make()
     except RequestError:
