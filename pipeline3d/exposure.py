@@ -50,6 +50,11 @@ def find_open_ports(data_dir: Path, *, meant_for_others: set[int]) -> Iterator[t
                 if connection.status != psutil.CONN_LISTEN:
                     continue
                 place = (str(connection.laddr.ip), int(connection.laddr.port))
-                if place[1] not in meant_for_others and not ip_address(place[0]).is_loopback:
+                if place[1] not in meant_for_others and not _is_this_machine(place[0]):
                     seen.add(place)
     yield from sorted(seen)
+
+
+def _is_this_machine(address: str) -> bool:
+    parsed = ip_address(address)
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback

@@ -43,7 +43,7 @@ PASSED_ON = frozenset(
 """What Dagster needs to know of a request. All else stays here, above all keys and cookies."""
 KEPT_BACK = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te"}
-    | {"trailer", "transfer-encoding", "upgrade", "set-cookie", "server", "date", "alt-svc"}
+    | {"trailer", "transfer-encoding", "upgrade", "set-cookie", "server", "date", "alt-svc", "feature-policy"}
     | {"access-control-allow-origin", "access-control-allow-credentials", "strict-transport-security"}
 )
 """What concerns one connection only, or is for this service to say."""

@@ -2,13 +2,16 @@
 "use strict";
 
 const API = "/api/v1";
-const KEY = "pipeline3d_api_key";
 const FIRST_POLL_MS = 200;
 const LAST_POLL_MS = 1000;
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "EXPIRED"];
 const $ = (id) => document.getElementById(id);
 let photo = null;
 let watched = null;
+// The session is a cookie that no script can read; this token shows that a change comes from this page.
+let csrfToken = null;
+// A page of Dagster that asked for a sign-in, or nothing.
+const wanted = (/^\/(dagster|lineage)([/?].*)?$/.exec(new URLSearchParams(location.search).get("next")) || [""])[0];
 
 function show(problem) {
   $("problem").textContent = problem || "";
@@ -17,12 +20,14 @@ function show(problem) {
 async function call(path, { body, headers, method } = {}) {
   const response = await fetch(API + path, {
     method: method || (body ? "POST" : "GET"),
-    headers: { "x-api-key": sessionStorage.getItem(KEY) || "", "content-type": "application/json", ...headers },
+    headers: { "content-type": "application/json", ...(csrfToken && { "x-csrf-token": csrfToken }), ...headers },
     body: body && JSON.stringify(body),
   });
+  if (response.status === 204) return null;
   const answer = await response.json();
   if (response.ok) return answer;
-  if ((response.status === 401 || response.status === 403) && path !== "/auth/login") signOut();
+  // another tab may have signed in anew, or out
+  if (response.status === 401 || answer.code === "csrf_failed") showSession(null);
   throw new Error([answer.detail, answer.hint].filter(Boolean).join(" "));
 }
 
@@ -35,15 +40,20 @@ async function attempt(action) {
   }
 }
 
-function render() {
-  const signedIn = Boolean(sessionStorage.getItem(KEY));
-  $("sign-in").hidden = signedIn;
-  $("work").hidden = !signedIn;
+function showSession(session) {
+  csrfToken = session && session.csrf_token;
+  $("sign-in").hidden = Boolean(session) && !wanted;
+  $("work").hidden = !$("sign-in").hidden;
 }
 
-function signOut() {
-  sessionStorage.removeItem(KEY);
-  render();
+async function resume() {
+  const response = await fetch(`${API}/auth/session`);
+  showSession(response.ok ? await response.json() : null);
+}
+
+async function signOut() {
+  await call("/auth/session", { method: "DELETE" });
+  showSession(null);
 }
 
 function choose(file) {
@@ -101,10 +111,10 @@ $("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
   const form = new FormData(event.target);
   attempt(async () => {
-    const answer = await call("/auth/login", { body: Object.fromEntries(form) });
-    sessionStorage.setItem(KEY, answer.api_key);
+    const session = await call("/auth/session", { body: Object.fromEntries(form) });
     event.target.reset();
-    render();
+    if (wanted) location.assign(wanted);
+    else showSession(session);
   });
 });
 
@@ -127,7 +137,7 @@ $("cancel").addEventListener("click", () => {
 });
 
 $("photo").addEventListener("change", (event) => choose(event.target.files[0]));
-$("sign-out").addEventListener("click", signOut);
+$("sign-out").addEventListener("click", () => attempt(signOut));
 for (const type of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(type, (event) => {
     event.preventDefault();
@@ -135,4 +145,4 @@ for (const type of ["dragover", "dragleave", "drop"]) {
     if (type === "drop") choose(event.dataTransfer.files[0]);
   });
 }
-render();
+attempt(resume);
