@@ -15,8 +15,14 @@ from pipeline3d.settings import Settings
 
 LISTEN = """
 import socket, sys
-s = [socket.create_server((h, 0), family=socket.AF_INET6 if ":" in h else socket.AF_INET) for h in sys.argv[1:]]
-print(*(x.getsockname()[1] for x in s), flush=True)
+made = []
+for host in sys.argv[1:]:
+    made.append(socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET))
+    if ":" in host:
+        made[-1].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    made[-1].bind((host, 0))
+    made[-1].listen()
+print(*(listening.getsockname()[1] for listening in made), flush=True)
 sys.stdin.read()
 """
 
