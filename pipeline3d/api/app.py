@@ -16,6 +16,7 @@ from fastapi_offline import FastAPIOffline
 import pipeline3d
 from pipeline3d.api.bodies import Problem
 from pipeline3d.api.middleware import RequestGuard
+from pipeline3d.api.predecessors import audio, image_queues, shop3d, shopify
 from pipeline3d.api.problems import add_problem_handlers
 from pipeline3d.api.routers import (
     accounts,
@@ -97,6 +98,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         webhooks,
     ):
         app.include_router(module.router, prefix=API_PREFIX)
+    app.include_router(image_queues.router, prefix=API_PREFIX)
+    for earlier in (shop3d, shopify, audio):  # under the paths that their callers know
+        app.include_router(earlier.router)
     use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
