@@ -18,7 +18,7 @@ from pipeline3d.errors import Pipeline3dError
 from pipeline3d.requests import idempotency, pruning
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
 from pipeline3d.requests.pruning import Retention, Sweep
-from pipeline3d.requests.webhook_deliveries import old_deliveries
+from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, old_deliveries
 from pipeline3d.store.s3 import S3Store
 from resources.file_pruning import FilePruner, Removed
 from resources.jobs_database import JobsDatabase
@@ -82,6 +82,7 @@ class Prune:
             self._prune_workers,
             lambda: self._sweep(pruning.old_history(self._days_ago(keep.history_days))),
             lambda: self._sweep(old_deliveries(self._days_ago(keep.webhook_days))),
+            lambda: self._sweep(deliveries_of_deleted_jobs()),
             lambda: self._sweep(pruning.consumed_messages()),
             lambda: self._sweep(pruning.old_task_errors(self._now - TASK_ERRORS_KEPT)),
             lambda: self._sweep(idempotency.used_up_keys()),

@@ -36,7 +36,11 @@ async def create_endpoint(services: Services, account: Account, body: WebhookCre
     _check(services, body.url)
     at_most = services.settings.pipeline3d_webhooks_per_user
     creation = webhooks.create_endpoint(
-        account.id, body.url, events=body.events, description=body.description, at_most=at_most
+        account.id,
+        body.url,
+        events=list(dict.fromkeys(body.events)),
+        description=body.description,
+        at_most=at_most,
     )
     row = await _while_owner_is_held(services, account, creation)
     if row is None:

@@ -92,7 +92,15 @@ class Courier:
         if delivery.nobody_listens is not None:
             await self._outbox.give_up(delivery, delivery.nobody_listens)
             return
-        body = await self._outbox.body_of(delivery)
+        try:
+            body = await self._outbox.body_of(delivery)
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            # Left alone it would be taken again and again, for ever: its owner sees it, and the log has why.
+            logger.exception("the body of delivery %s cannot be made", delivery.id)
+            await self._outbox.give_up(delivery, "Its body cannot be made; the service's log says why.")
+            return
         secrets = await self._outbox.secrets_of(delivery)
         headers = sign(delivery.message_id, datetime.now(UTC), body, secrets)
         outcome = await _in_thread(

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from pipeline3d.courier.formats import build_body
 from pipeline3d.courier.messages import read_event, read_job
+from pipeline3d.database.engines import POOL_TIMEOUTS
+from pipeline3d.errors import DatabaseUnavailable
 from pipeline3d.requests import reading, webhook_outbox
 from pipeline3d.requests.event_types import JobEventType
 from pipeline3d.requests.webhook_events import PASSING_EVENTS
@@ -117,9 +119,12 @@ class Outbox:
             await self._run(webhook_outbox.hand_back(delivery_ids))
 
     async def _run(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
-        async with self._engine.connect() as connection:
-            result = await connection.execute(statement, values)
-            return result.all() if result.returns_rows else []
+        try:
+            async with self._engine.connect() as connection:
+                result = await connection.execute(statement, values)
+                return result.all() if result.returns_rows else []
+        except POOL_TIMEOUTS as error:
+            raise DatabaseUnavailable("No connection to Postgres became free in time.") from error
 
 
 def _read_delivery(row: Row[Any]) -> Delivery:

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    and_,
     case,
+    exists,
     func,
     insert,
     literal,
@@ -27,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pipeline3d.database.tables import jobs
 from pipeline3d.database.webhook_tables import webhook_attempts, webhook_deliveries, webhook_endpoints
 from pipeline3d.requests.pruning import Sweep
 from pipeline3d.requests.webhook_events import TEST_EVENT, WEBHOOKS_CHANNEL
@@ -145,6 +148,17 @@ def _again(*which: ColumnElement[bool]) -> Select[Any]:
 
 def _wake() -> ColumnElement[Any]:
     return func.pg_notify(WEBHOOKS_CHANNEL, literal("", Text)).label("told_courier")
+
+
+def deliveries_of_deleted_jobs() -> Sweep:
+    """Deliveries that tell of a job which was deleted, once they wait for nothing any more."""
+    is_there = exists().where(jobs.c.id == webhook_deliveries.c.job_id)
+    done = webhook_deliveries.c.state != literal_column("'PENDING'")
+    return Sweep(
+        what="webhook deliveries of deleted jobs",
+        key=webhook_deliveries.c.id,
+        past=and_(done, webhook_deliveries.c.job_id.is_not(None), ~is_there),
+    )
 
 
 def old_deliveries(before: datetime) -> Sweep:

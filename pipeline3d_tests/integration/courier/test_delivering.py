@@ -363,6 +363,18 @@ def test_a_message_of_progress_is_dropped_after_a_few_attempts(
     assert len(receiver.received) == 3
 
 
+def test_a_message_that_cannot_be_made_is_given_up_and_does_not_hold_up_others(
+    database_url, rows, receiver, subscribe, succeed
+):
+    subscribe()
+    succeed()
+    rows.run(webhook_deliveries.update().values(payload={"at": "no moment"}))
+    succeed()
+    with delivering(database_url, quick_policy()):
+        wait_for_states(rows, "DELIVERED", "FAILED")
+    assert len(receiver.received) == 1
+
+
 def test_the_messages_of_a_user_who_is_locked_out_stay_here(database_url, rows, receiver, subscribe, succeed):
     user = rows.user("mallory")
     subscribe(user_id=user)

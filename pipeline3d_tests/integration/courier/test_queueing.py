@@ -15,7 +15,7 @@ from pipeline3d.database.webhook_tables import webhook_attempts, webhook_deliver
 from pipeline3d.requests import changes, creation, webhooks
 from pipeline3d.requests.event_types import TYPE_BY_EVENT, JobEventType, event_type_of
 from pipeline3d.requests.housekeeping import Housekeeper
-from pipeline3d.requests.webhook_deliveries import old_deliveries
+from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, old_deliveries
 from pipeline3d.requests.webhook_events import DEFAULT_EVENTS, WEBHOOKS_CHANNEL
 from pipeline3d.values import Family, JobState, Kind
 
@@ -131,6 +131,18 @@ def test_old_deliveries_are_pruned_with_their_attempts_and_what_waits_is_not(row
     assert Housekeeper(engine).sweep(sweep, dry_run=False) == 1
     assert [row.id for row in read_deliveries(rows)] == [waiting.id, recent.id]
     assert rows.run(select(webhook_attempts)) == []
+
+
+def test_what_was_told_of_a_deleted_job_goes_once_it_was_told(rows, engine):
+    subscribe(rows)
+    for _ in range(2):
+        rows.run(changes.request_cancel(rows.make()))
+    told, waiting = read_deliveries(rows)
+    rows.run(webhook_deliveries.update().values(state="DELIVERED").where(webhook_deliveries.c.id == told.id))
+    assert Housekeeper(engine).sweep(deliveries_of_deleted_jobs(), dry_run=False) == 0
+    rows.run(jobs.delete())
+    assert Housekeeper(engine).sweep(deliveries_of_deleted_jobs(), dry_run=False) == 1
+    assert [row.id for row in read_deliveries(rows)] == [waiting.id]
 
 
 def test_a_long_outbox_is_not_read_to_its_end(rows):
