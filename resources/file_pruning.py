@@ -92,12 +92,17 @@ class FilePruner:
         return self._prune_prefix(JOBS, "results that no request names", choose)
 
     def prune_uploads(self, keep: timedelta) -> Removed:
-        """Uploads that no request used within their time."""
+        """Uploads that no request used within their time, and were not named to their owner again in it.
+
+        Their records must have been swept before: what has one may be named to its owner at any moment.
+        """
 
         def choose(old: Sequence[ObjectFacts]) -> list[ObjectFacts]:
             ours = [facts for facts in old if owner_of_upload(facts.key)]
-            named = self._housekeeper.named_uploads([facts.key for facts in ours])
-            return [facts for facts in ours if facts.key not in named]
+            keys = [facts.key for facts in ours]
+            needed = self._housekeeper.named_uploads(keys)
+            needed |= self._housekeeper.kept_uploads(keys, self._now - keep)
+            return [facts for facts in ours if facts.key not in needed]
 
         return self._prune_prefix(UPLOADS, "uploads that no request used", choose, older_than=keep)
 

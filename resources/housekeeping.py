@@ -15,7 +15,7 @@ from functools import cached_property
 import dagster as dg
 
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.requests import idempotency, pruning
+from pipeline3d.requests import idempotency, pruning, uploads
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
 from pipeline3d.requests.pruning import Retention, Sweep
 from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, old_deliveries
@@ -88,6 +88,8 @@ class Prune:
             lambda: self._sweep(idempotency.used_up_keys()),
             files.prune_expired,
             files.prune_results,
+            # the records first: an object that is named to its owner again has one
+            lambda: self._sweep(uploads.unused_uploads(self._days_ago(keep.unused_upload_days))),
             lambda: files.prune_uploads(timedelta(days=keep.unused_upload_days)),
             files.prune_temporary,
         )

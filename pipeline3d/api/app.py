@@ -31,6 +31,7 @@ from pipeline3d.api.routers import (
     previews,
     products,
     sessions,
+    shares,
     submitting,
     uploads,
     webhooks,
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(pages.router)
     app.include_router(dagster.router)
     app.include_router(previews.router)
+    app.include_router(shares.public_router)
     for module in (
         accounts,
         sessions,
@@ -93,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         jobs,
         events,
         artifacts,
+        shares,
         models,
         products,
         webhooks,

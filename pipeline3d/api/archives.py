@@ -1,8 +1,8 @@
 """All files of a job in one ZIP, made while it is sent: nothing is stored, no more than a piece is in memory.
 
 Each file is compared with what was recorded while it passes. Where one is missing or is not what it should
-be, or where the store fails, the connection is broken: a ZIP that came to its end is whole. Its last member is
-`manifest.json`, written when all others were verified.
+be, or where the store fails, the connection is broken: a ZIP that came to its end is whole. Its last member
+is `manifest.json`, written when all others were verified.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancest
 """The policy of answers that are not pages: whatever a browser takes them for, they load and run nothing."""
 DOCUMENTATION = ("/docs", "/redoc")
 """Pages of the framework, with a script inside that only its hash makes allowed."""
-EMBEDDABLE = ("/previews/", "/share/", "/shared/")
+EMBEDDABLE = ("/previews/", "/s/")
 """What other people's pages may show: their links are signed."""
 STANDARD = (
     (b"x-content-type-options", b"nosniff"),

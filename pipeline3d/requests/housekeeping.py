@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine, Executable, Row, func, select
 
-from pipeline3d.requests import pruning
+from pipeline3d.requests import pruning, uploads
 from pipeline3d.requests.pruning import KeyFacts, Sweep
 
 Item = TypeVar("Item")
@@ -109,6 +109,11 @@ class Housekeeper:
     def named_uploads(self, keys: Sequence[str], *, by_expired: bool = True) -> set[str]:
         """Those of these uploads that requests name; `by_expired` False: requests with unexpired files."""
         rows = self._all(pruning.list_named_uploads(keys, by_expired=by_expired)) if keys else []
+        return {row.storage_path for row in rows}
+
+    def kept_uploads(self, keys: Sequence[str], before: datetime) -> set[str]:
+        """Those of these uploads that are on record and that a prune of what is older leaves alone."""
+        rows = self._all(uploads.list_kept(keys, before)) if keys else []
         return {row.storage_path for row in rows}
 
     def named_results(self, job_ids: Sequence[UUID]) -> set[str]:

@@ -6,6 +6,7 @@ that return statements. Whether an object is still what its row says, its etag t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -155,7 +156,7 @@ def unused_uploads(before: datetime) -> Sweep:
     )
 
 
-def list_kept(keys: list[str], before: datetime) -> Select[Any]:
+def list_kept(keys: Sequence[str], before: datetime) -> Select[Any]:
     """Those of these uploads whose record `unused_uploads` of that moment leaves alone."""
     return select(uploads.c.storage_path).where(uploads.c.storage_path.in_(keys), ~_is_unused(before))
 

@@ -1,0 +1,90 @@
+"""Share links: a job's owner makes and ends them, anybody who has one uses it."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+
+from pipeline3d.api import sharing
+from pipeline3d.api.auth import Reader, allowed
+from pipeline3d.api.file_bodies import ShareBody, SharedRead, ShareMade, ShareRead
+from pipeline3d.api.routers.artifacts import KeyPart
+from pipeline3d.api.services import AppServices
+from pipeline3d.api.share_page import build_policy, render_page
+from pipeline3d.api.viewing import read_own_job
+from pipeline3d.requests.accounts import Account
+from pipeline3d.values import Scope
+
+router = APIRouter(prefix="/jobs", tags=["shares"])
+public_router = APIRouter(prefix="/s", tags=["shares"])
+
+Sharer = Annotated[Account, Depends(allowed(Scope.SHARES_WRITE))]
+Inline = Annotated[bool, Query(description="For viewers: shown in its place, not saved.")]
+
+
+@router.post("/{job_id}/shares", status_code=HTTPStatus.CREATED)
+@router.post("/{job_id}/shares/", status_code=HTTPStatus.CREATED, include_in_schema=False)
+async def create_share(
+    job_id: UUID, body: ShareBody, request: Request, account: Sharer, services: AppServices
+) -> ShareMade:
+    """A stable link to what the job made, for people without an account. Shown this once."""
+    job = await read_own_job(services, account, job_id)
+    return await sharing.create_share(services, account.id, job, body, str(request.base_url))
+
+
+@router.get("/{job_id}/shares")
+@router.get("/{job_id}/shares/", include_in_schema=False)
+async def list_shares(job_id: UUID, account: Reader, services: AppServices) -> list[ShareRead]:
+    """The job's share links, newest first."""
+    return await sharing.list_shares(services, await read_own_job(services, account, job_id))
+
+
+@router.delete("/{job_id}/shares/{share_id}", status_code=HTTPStatus.NO_CONTENT)
+@router.delete("/{job_id}/shares/{share_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
+async def revoke_share(job_id: UUID, share_id: UUID, account: Sharer, services: AppServices) -> None:
+    """End a share link at once."""
+    await sharing.revoke_share(services, await read_own_job(services, account, job_id), share_id)
+
+
+@public_router.get(
+    "/{token}", response_class=HTMLResponse, responses={200: {"model": SharedRead, "description": "As JSON."}}
+)
+@public_router.get("/{token}/", response_class=HTMLResponse, include_in_schema=False)
+async def show_share(
+    token: str,
+    request: Request,
+    services: AppServices,
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """What was shared: a page, or JSON where Accept names it."""
+    shared = await sharing.visit_page(services, request, token)
+    headers = {**sharing.PUBLIC_HEADERS, "Vary": "Accept"}
+    if "application/json" in accept and "text/html" not in accept:
+        return JSONResponse(shared.model_dump(mode="json"), headers=headers)
+    headers["Content-Security-Policy"] = build_policy(services.store.public_origin)
+    return HTMLResponse(render_page(shared, services.settings.project_name), headers=headers)
+
+
+@public_router.get("/{token}/{name}", response_class=RedirectResponse, status_code=HTTPStatus.FOUND)
+async def open_shared(
+    token: str, name: KeyPart, request: Request, services: AppServices, inline: Inline = False
+) -> RedirectResponse:
+    """To the one shared file of this name."""
+    return await sharing.visit_file(services, request, token, None, name, inline=inline)
+
+
+@public_router.get("/{token}/{asset}/{name}", response_class=RedirectResponse, status_code=HTTPStatus.FOUND)
+async def open_shared_of(
+    token: str,
+    asset: KeyPart,
+    name: KeyPart,
+    request: Request,
+    services: AppServices,
+    inline: Inline = False,
+) -> RedirectResponse:
+    """To one shared file of an asset."""
+    return await sharing.visit_file(services, request, token, asset, name, inline=inline)
