@@ -16,6 +16,10 @@ MOST_OLD_PX = 67_108_864
 """8192²: those are decoded here, so a quarter of a gigabyte is the most that one takes."""
 
 
+MOST_JPEG_SCANS = 300
+"""Each pass over a progressive JPEG costs all of its pixels, and takes a few bytes to ask for."""
+
+
 @dataclass
 class PictureGate:
     """Counts the pictures of one model against its limits."""
@@ -29,6 +33,8 @@ class PictureGate:
         """The picture's type. Raises UnusableInput `texture_too_large`, `broken_texture`, ..."""
         header = read_picture_header(data)
         self._count(header.width, header.height)
+        if header.mime_type == "image/jpeg" and data.count(b"\xff\xda") > MOST_JPEG_SCANS:
+            raise refused("texture_too_large", "a JPEG among its textures has hundreds of scans")
         return header.mime_type
 
     def take(self, data: bytes) -> Texture:

@@ -27,6 +27,10 @@ MAX_SIDE_PX = 2048
 MIN_SIDE_PX = 32
 """Below this there is no object to see; icons and tracking pixels end here."""
 
+MOST_JPEG_SCANS = 300
+"""Passes over a progressive JPEG: encoders make about ten, phones keep a second picture. Each pass costs all
+of the pixels and takes no more than a few bytes to ask for."""
+
 ACCEPTED_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 """Pillow's names. The JPEG reader also takes MPO, a JPEG with a second picture that phones write."""
 
@@ -80,6 +84,7 @@ def decode_bytes(data: bytes, max_pixels: int, max_side: int) -> Picture:
     """`decode_picture` for data that is not empty."""
     image = open_header(data, max_pixels)
     check_size(image, max_pixels)
+    check_scans(image, data)
     source_format = "JPEG" if image.format == "MPO" else str(image.format)
     source_size = image.size
     try:
@@ -165,6 +170,20 @@ def check_size(image: Image.Image, max_pixels: int) -> None:
             code="image_too_small",
             hint="Send a photo of 512 pixels or more; detail that is not in it cannot be made up.",
             details={"width": width, "height": height},
+        )
+
+
+def check_scans(image: Image.Image, data: bytes) -> None:
+    """Refuses a JPEG that takes minutes to decode: the marker of a scan cannot stand in its pixels."""
+    if image.format not in ("JPEG", "MPO"):
+        return
+    scans = data.count(b"\xff\xda")
+    if scans > MOST_JPEG_SCANS:
+        raise UnusableInput(
+            f"The JPEG has {scans:,} scans; at most {MOST_JPEG_SCANS} are decoded.",
+            code="image_too_large",
+            hint="Open it in an image editor and save it anew.",
+            details={"max_scans": MOST_JPEG_SCANS},
         )
 
 
