@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
@@ -85,10 +85,11 @@ async def authenticate(services: Services, connection: HTTPConnection) -> Accoun
     return account
 
 
-def allowed(scope: Scope) -> Callable[[Account], Account]:
+def allowed(scope: Scope) -> Callable[[Account], Awaitable[Account]]:
     """A dependency that gives the caller's account where key or session may do this, and refuses others."""
 
-    def require_scope(account: CurrentAccount) -> Account:
+    # A coroutine although it awaits nothing: FastAPI sends any other dependency through a thread.
+    async def require_scope(account: CurrentAccount) -> Account:
         check_scope(account, scope)
         return account
 

@@ -159,4 +159,9 @@ def services_of(request: Request) -> Services:
     return services
 
 
-AppServices = Annotated[Services, Depends(services_of)]
+async def _services_of(request: Request) -> Services:
+    """The same as a coroutine: FastAPI sends any other dependency through a thread."""
+    return services_of(request)
+
+
+AppServices = Annotated[Services, Depends(_services_of)]
