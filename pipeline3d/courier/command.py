@@ -9,12 +9,9 @@ import signal
 
 from pipeline3d.courier.bell import Bell, listen
 from pipeline3d.courier.courier import Courier
-from pipeline3d.courier.outbox import Outbox
+from pipeline3d.courier.outbox import CONNECTIONS, Outbox
 from pipeline3d.courier.policy import CourierPolicy
 from pipeline3d.database.engines import create_asyncio_engine
-
-CONNECTIONS = 4
-"""For the short transactions between attempts; most of the time attempts wait for receivers."""
 
 
 def serve(database_url: str, policy: CourierPolicy) -> None:

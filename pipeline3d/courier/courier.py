@@ -38,6 +38,7 @@ class Courier:
         self._bell = bell
         self._policy = policy
         self._under_way: dict[asyncio.Task[None], Delivery] = {}
+        self._more_is_due = False
         self._stopping = False
 
     def stop(self) -> None:
@@ -64,7 +65,8 @@ class Courier:
         while not self._stopping:
             room = policy.at_once - len(self._under_way)
             if room <= 0:
-                return policy.look_every_s  # an attempt that ends rings
+                self._more_is_due = True
+                return policy.look_every_s
             by_host = Counter(delivery.host for delivery in self._under_way.values())
             taken = await self._outbox.take(
                 at_most=room, per_host=policy.per_host, under_way=by_host, lease_s=policy.lease_s
@@ -76,14 +78,16 @@ class Courier:
             if not taken:
                 break
         due_s = await self._outbox.seconds_until_due()
-        if due_s is None or due_s <= 0:
-            # what is due now is being taken by another courier, or its host is busy here
-            return policy.look_every_s if due_s is None else LOOK_AGAIN_S
-        return min(due_s, policy.look_every_s)
+        self._more_is_due = due_s is not None and due_s <= 0
+        if self._more_is_due:
+            # it is being taken by another courier, or its host is busy here
+            return LOOK_AGAIN_S
+        return policy.look_every_s if due_s is None else min(due_s, policy.look_every_s)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         delivery = self._under_way.pop(task)
-        self._bell.ring()
+        if self._more_is_due:
+            self._bell.ring()
         if not task.cancelled() and (error := task.exception()) is not None:
             # it is due again when its lease ends
             logger.error("delivery %s is not settled: %r", delivery.id, error)
@@ -153,6 +157,7 @@ class Courier:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 continue
+            self._bell.ring()  # there is another time at which something is due
             logger.info("delivery %s, attempt %s: %s", attempt.delivery_id, attempt.number, attempt.error)
             if reason is not None:
                 logger.warning("endpoint %s is switched off: %s", attempt.endpoint_id, reason)

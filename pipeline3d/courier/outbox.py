@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from pipeline3d.requests.webhook_outbox import Attempt
 from pipeline3d.requests.webhook_secrets import ensure_account_secret
 from pipeline3d.values import ArtifactType
 
+CONNECTIONS = 6
+"""For the short transactions around attempts; most of the time attempts wait for receivers."""
 TOLD_ARTIFACTS = frozenset(ArtifactType) - {ArtifactType.INPUT, ArtifactType.INTERMEDIATE}
 
 
@@ -57,6 +60,8 @@ class Outbox:
     def __init__(self, engine: AsyncEngine, *, api_url: str | None = None) -> None:
         self._engine = engine
         self._api_url = api_url
+        # No more at a time than the pool keeps: opening a connection costs more than waiting for one.
+        self._turns = asyncio.Semaphore(CONNECTIONS)
 
     async def take(
         self, *, at_most: int, per_host: int, under_way: Mapping[str, int], lease_s: float
@@ -120,7 +125,7 @@ class Outbox:
 
     async def _run(self, statement: Executable, **values: Any) -> Sequence[Row[Any]]:
         try:
-            async with self._engine.connect() as connection:
+            async with self._turns, self._engine.connect() as connection:
                 result = await connection.execute(statement, values)
                 return result.all() if result.returns_rows else []
         except POOL_TIMEOUTS as error:

@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 
 from pipeline3d.courier.bell import Bell, listen
 from pipeline3d.courier.courier import Courier
-from pipeline3d.courier.outbox import Outbox
+from pipeline3d.courier.outbox import CONNECTIONS, Outbox
 from pipeline3d.courier.policy import CourierPolicy
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d_tests.servers import http_server, wait_until
@@ -121,7 +121,7 @@ def delivering(database_url: str, policy: CourierPolicy, *, couriers: int = 1) -
     failures: list[BaseException] = []
 
     async def work() -> None:
-        engine = create_asyncio_engine(database_url, pool_size=2)
+        engine = create_asyncio_engine(database_url, pool_size=CONNECTIONS)
         bell = Bell()
         courier = Courier(Outbox(engine, api_url=policy.api_url), bell, policy)
         loop = asyncio.get_running_loop()
