@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
@@ -104,12 +103,7 @@ def name_source(model_url: str, api_url: str | None) -> UUID | str:
     """
     if owner_of_upload(model_url) is not None:
         return model_url
-    parts = urlsplit(model_url) if model_url.isprintable() else None
-    ours = parts is not None and (
-        not parts.netloc
-        or f"{parts.scheme}://{parts.netloc}" == urlsplit(api_url or "")._replace(path="").geturl()
-    )
-    found = _JOB_ADDRESS.fullmatch(parts.path) if ours and parts is not None else None
+    found = _JOB_ADDRESS.fullmatch(model_url.removeprefix(api_url or ""))
     try:
         return UUID(found[1] if found else model_url)
     except ValueError:
