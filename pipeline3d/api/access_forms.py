@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline3d.api.bodies import Text
 from pipeline3d.requests.audit import Action
-from pipeline3d.values import Role, Scope
+from pipeline3d.values import JobState, Role, Scope
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 1024
@@ -166,6 +166,34 @@ class UserPage(BaseModel):
 
     users: list[AdminUserRead]
     next: str | None
+
+
+class AdminJobRead(BaseModel):
+    """A job of anybody, as administrators see it."""
+
+    id: UUID
+    username: str
+    model_id: str
+    kind: str
+    status: JobState
+    attempt: int
+    priority: int
+    error_code: str | None
+    error_message: str | None
+    cost_units: float
+    run_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class AdminJobPage(BaseModel):
+    """Jobs of all users, the newest first; go on with `before`, which is null at the end."""
+
+    jobs: list[AdminJobRead]
+    next: UUID | None
 
 
 class UsageRead(BaseModel):

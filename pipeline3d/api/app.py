@@ -20,6 +20,7 @@ from pipeline3d.api.predecessors import audio, image_queues, shop3d, shopify
 from pipeline3d.api.problems import add_problem_handlers
 from pipeline3d.api.routers import (
     accounts,
+    admin,
     artifacts,
     dagster,
     events,
@@ -81,6 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         expose_headers=EXPOSED_HEADERS,
     )
     app.add_middleware(SecurityHeaders, settings=settings)
+    jobs.add_quick_routes(app, API_PREFIX)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(dagster.router)
@@ -90,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         accounts,
         sessions,
         keys,
+        admin,
         uploads,
         submitting,
         jobs,

@@ -1,0 +1,169 @@
+"""Users as administrators see and change them, and what each used. Who asks is a matter of `accounts`.
+
+A user is never removed: jobs belong to them. Deactivated, nothing of theirs opens anything any more: keys and
+sessions end in the same statement. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, Select, cast, func, literal, select, update
+from sqlalchemy.dialects.postgresql import INTERVAL, insert
+
+from pipeline3d.database.access_tables import sessions
+from pipeline3d.database.tables import api_keys, jobs, users
+from pipeline3d.requests.audit import Line, audited
+from pipeline3d.requests.creation import new_job_id
+from pipeline3d.requests.quotas import is_given_back
+from pipeline3d.values import JobState, Role
+
+SHOWN = tuple(column for column in users.c if column.name != "password_hash")
+"""What may be seen of a user."""
+
+CHANGEABLE = frozenset(
+    {
+        *("role", "is_active", "compatibility", "max_concurrent_jobs", "max_open_jobs"),
+        *("requests_per_minute", "monthly_cost_units", "password_hash"),
+    }
+)
+
+
+def list_users(*, limit: int, after: str | None = None, search: str | None = None) -> Select[Any]:
+    """Users by name, from the one after `after` on; those only whose name has `search` in it."""
+    found = select(*SHOWN)
+    if after is not None:
+        found = found.where(users.c.username > after)
+    if search:
+        found = found.where(users.c.username.icontains(search, autoescape=True))
+    return found.order_by(users.c.username).limit(limit)
+
+
+def read_user(user_id: UUID) -> Select[Any]:
+    """One user."""
+    return select(*SHOWN).where(users.c.id == user_id)
+
+
+def add_user(username: str, password_hash: str, values: Mapping[str, Any], line: Line) -> Select[Any]:
+    """Store a user with these `role`, limits and so on; no row comes back where the name is taken."""
+    added = (
+        insert(users)
+        .values(
+            id=new_job_id(),
+            username=username,
+            password_hash=password_hash,
+            is_superuser=values.get("role") == Role.ADMIN,
+            **values,
+        )
+        .on_conflict_do_nothing(index_elements=[users.c.username])
+        .returning(*SHOWN)
+        .cte("added")
+    )
+    return audited(added, line)
+
+
+def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[Any]:
+    """Change a user. One who is deactivated, or gets another password, loses all keys, or the logins."""
+    assert values.keys() <= CHANGEABLE, values.keys()
+    changes = dict(values)
+    if "role" in changes:
+        changes["is_superuser"] = changes["role"] == Role.ADMIN
+    changed = (
+        update(users)
+        .where(users.c.id == user_id)
+        .values(**changes or {"id": users.c.id})
+        .returning(*SHOWN)
+        .cte("changed")
+    )
+    statement = audited(changed, line)
+    if values.get("is_active") is False or "password_hash" in values:
+        ended = update(sessions).where(
+            sessions.c.user_id.in_(select(changed.c.id)), sessions.c.revoked_at.is_(None)
+        )
+        statement = statement.add_cte(ended.values(revoked_at=func.now()).cte("ended"))
+    if values.get("is_active") is False:
+        revoked = update(api_keys).where(
+            api_keys.c.user_id.in_(select(changed.c.id)), api_keys.c.revoked_at.is_(None)
+        )
+        statement = statement.add_cte(revoked.values(revoked_at=func.now()).cte("revoked"))
+    return statement
+
+
+def count_other_admins(user_id: UUID) -> Select[int]:
+    """How many active administrators there are besides this user."""
+    return select(func.count()).where(users.c.role == Role.ADMIN, users.c.is_active, users.c.id != user_id)
+
+
+def list_everybodys_jobs(
+    *,
+    limit: int,
+    before: UUID | None = None,
+    username: str | None = None,
+    state: JobState | None = None,
+    model_id: str | None = None,
+) -> Select[Any]:
+    """The jobs of all users, or of one, the newest first; those being deleted are left out."""
+    found = (
+        select(
+            *(jobs.c.id, users.c.username, jobs.c.model_id, jobs.c.kind, jobs.c.state, jobs.c.attempt),
+            *(jobs.c.priority, jobs.c.error_code, jobs.c.error_message, jobs.c.cost_units, jobs.c.run_id),
+            *(jobs.c.created_at, jobs.c.started_at, jobs.c.completed_at),
+        )
+        .join_from(jobs, users, users.c.id == jobs.c.user_id)
+        .where(jobs.c.deleted_at.is_(None))
+    )
+    if before is not None:
+        found = found.where(jobs.c.id < before)
+    if username is not None:
+        found = found.where(users.c.username == username)
+    if state is not None:
+        found = found.where(jobs.c.state == state)
+    if model_id is not None:
+        found = found.where(jobs.c.model_id == model_id)
+    # ids sort by the time of their making
+    return found.order_by(jobs.c.id.desc()).limit(limit)
+
+
+def read_usage(month: date | None) -> Select[Any]:
+    """What the users' jobs of a month (None: of this one, UTC) were and cost, the most costly first.
+
+    Users without a job in it are left out. What was given back is not counted in `cost_units`.
+    """
+    first = (
+        cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date)
+        if month is None
+        else literal(month, Date)
+    )
+    begins = func.timezone("UTC", cast(first, Date))
+    ends = func.timezone("UTC", cast(first, Date) + func.make_interval(0, 1, type_=INTERVAL))
+    free = is_given_back()
+
+    def count(*states: JobState) -> Any:
+        return func.count().filter(jobs.c.state.in_(states))
+
+    cost = func.coalesce(func.sum(jobs.c.cost_units).filter(~free), 0).label("cost_units")
+    return (
+        select(
+            first.label("month"),
+            users.c.id.label("user_id"),
+            users.c.username,
+            users.c.monthly_cost_units,
+            func.count().label("jobs"),
+            count(JobState.SUCCEEDED).label("succeeded"),
+            count(JobState.FAILED).label("failed"),
+            count(JobState.CANCELED, JobState.EXPIRED).label("canceled"),
+            cost,
+        )
+        .join_from(jobs, users, users.c.id == jobs.c.user_id)
+        .where(jobs.c.created_at >= begins, jobs.c.created_at < ends)
+        .group_by(users.c.id)
+        .order_by(cost.desc(), users.c.username)
+    )
+
+
+def read_month() -> Select[Any]:
+    """The first day of this month."""
+    return select(cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date).label("month"))
