@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -123,6 +123,7 @@ async def check_job(
     model = await find_catalogue_model(services, body.model_id)
     sent = name_input(model, body.input_params, body.input_job_id)
     checked = check_request(model, sent, prompt=body.prompt, bucket=services.settings.minio_bucket)
+    check_photos(services, checked.params)
     _require_future(body)
     callback_events = check_callback(services, body)
     source = None
@@ -161,6 +162,12 @@ async def check_job(
         callback_events=callback_events,
         callback_format=origin.callback_format,
     )
+
+
+def check_photos(services: Services, params: Mapping[str, Any]) -> None:
+    """Raise for photos at addresses that may not be visited. Nothing is asked of the network."""
+    for address in params.get("image_urls", ()):
+        check_address(address, allowed_hosts=services.settings.pipeline3d_photo_hosts)
 
 
 def check_callback(services: Services, body: JobCreate) -> tuple[str, ...]:
