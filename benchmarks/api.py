@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -76,12 +76,15 @@ def main() -> None:
         os.chmod(folder, 0o755)  # Postgres runs as another user
         generator = Plain() if chosen.generator == "plain" else Autocannon(folder / "npm")
         with running_site(folder) as site:
-            turns = measure_routes(
-                site, generator, chosen.repeat, seconds=chosen.seconds, connections=chosen.connections
-            )
-            streams = measure_streams(
-                site, chosen.streams, per_s=chosen.changes_per_s, seconds=chosen.stream_seconds
-            )
+            with site.serving("api", API) as api, site.serving("yardstick", YARDSTICK) as bare:
+                routes = plan_routes(site, api, bare)
+                turns = measure_routes(
+                    routes, generator, chosen.repeat, seconds=chosen.seconds, connections=chosen.connections
+                )
+            with site.serving("api-of-streams", API) as api:  # whose memory nothing has used yet
+                streams = measure_streams(
+                    site, api, chosen.streams, per_s=chosen.changes_per_s, seconds=chosen.stream_seconds
+                )
     report = build_report(turns, streams)
     print_table(report)
     print_bars(report)
@@ -98,34 +101,41 @@ class Turn:
     """What the server's process took for each request; says more than the rate where others use its core."""
 
 
+def plan_routes(site: Site, api: Server, bare: Server) -> dict[str, tuple[Server, Route]]:
+    """Each route by its name, and the process that serves it."""
+    row_id = api_yardstick.prepare(site.engine)
+    job_ids = make_jobs(site, user_of(site), READ_JOBS)
+    key = {"x-api-key": API_KEY}
+    create = Route(url=api.url, paths=[f"{JOBS}/"], method="POST", headers=key, body=ORDER)
+    return {
+        "create": (api, create),
+        "create, with a key": (api, replace(create, keyed=True)),
+        "bare INSERT": (bare, Route(url=bare.url, paths=["/rows/"], method="POST", body=ORDER)),
+        "get": (api, Route(url=api.url, paths=[f"{JOBS}/{job_id}" for job_id in job_ids], headers=key)),
+        "bare SELECT": (bare, Route(url=bare.url, paths=[f"/rows/{row_id}"])),
+    }
+
+
 def measure_routes(
-    site: Site, generator: Generator, repeat: int, *, seconds: float, connections: int
+    routes: dict[str, tuple[Server, Route]],
+    generator: Generator,
+    repeat: int,
+    *,
+    seconds: float,
+    connections: int,
 ) -> dict[str, list[Turn]]:
     """What each route did in each of its turns."""
     turns: dict[str, list[Turn]] = defaultdict(list)
-    row_id = api_yardstick.prepare(site.engine)
-    job_ids = make_jobs(site, user_of(site), READ_JOBS)
-    with site.serving("api", API) as api, site.serving("yardstick", YARDSTICK) as bare:
-        key = {"x-api-key": API_KEY}
-        routes = {
-            "create": Route(url=api.url, paths=[f"{JOBS}/"], method="POST", headers=key, body=ORDER),
-            "create, with a key": Route(
-                url=api.url, paths=[f"{JOBS}/"], method="POST", headers=key, body=ORDER, keyed=True
-            ),
-            "bare INSERT": Route(url=bare.url, paths=["/rows/"], method="POST", body=ORDER),
-            "get": Route(url=api.url, paths=[f"{JOBS}/{job_id}" for job_id in job_ids], headers=key),
-            "bare SELECT": Route(url=bare.url, paths=[f"/rows/{row_id}"]),
-        }
-        for route in routes.values():
-            check(route)
-            generator.drive(route, connections=connections, seconds=min(seconds, 1.0))  # warms up
-        for _ in range(repeat):
-            for name, route in routes.items():
-                server = bare if name.startswith("bare") else api
-                used_s = server.cpu_s
-                measured = generator.drive(route, connections=connections, seconds=seconds)
-                answered = max(1, measured.answered)
-                turns[name].append(Turn(measured, (server.cpu_s - used_s) * 1000 / answered))
+    for _, route in routes.values():
+        check(route)
+        generator.drive(route, connections=connections, seconds=min(seconds, 1.0))  # warms up
+    for _ in range(repeat):
+        for name, (server, route) in routes.items():
+            used_s = server.cpu_s
+            measured = generator.drive(route, connections=connections, seconds=seconds)
+            turns[name].append(
+                Turn(measured, cpu_ms=(server.cpu_s - used_s) * 1000 / max(1, measured.answered))
+            )
     return turns
 
 
@@ -138,7 +148,7 @@ def check(route: Route) -> None:
         raise SystemExit(f"{route.method} {route.paths[0]} answered {answer.status_code}: {answer.text}")
 
 
-def measure_streams(site: Site, count: int, *, per_s: float, seconds: float) -> dict[str, Any]:
+def measure_streams(site: Site, api: Server, count: int, *, per_s: float, seconds: float) -> dict[str, Any]:
     """What so many readers get, and what they cost the API."""
     users_of = [site.add_user(f"reader-{number}") for number in range(min(STREAM_USERS, count))]
     streams, job_ids = [], []
@@ -150,13 +160,8 @@ def measure_streams(site: Site, count: int, *, per_s: float, seconds: float) -> 
             [job_id] = make_jobs(site, user_id, 1, finished=0)
             job_ids.append(str(job_id))
             streams.append({"path": f"{JOBS}/{job_id}/events", "key": key})
-    with site.serving("api-of-streams", API) as api:
-        order: dict[str, Any] = {"url": api.url, "database_url": site.database_url, "streams": streams}
-        order |= {"jobs": job_ids, "per_s": per_s, "seconds": seconds}
-        return _read_streams(api, order)
-
-
-def _read_streams(api: Server, order: dict[str, Any]) -> dict[str, Any]:
+    order: dict[str, Any] = {"url": api.url, "database_url": site.database_url, "streams": streams}
+    order |= {"jobs": job_ids, "per_s": per_s, "seconds": seconds}
     httpx.get(f"{api.url}{JOBS}/", headers={"x-api-key": API_KEY}).raise_for_status()
     before_mb = api.memory_mb
     command = [*pinned(GENERATOR_CORE), sys.executable, "-m", "benchmarks.api_streams"]

@@ -53,9 +53,9 @@ class Site:
     """Running servers and a seeded database."""
 
     database_url: str
+    engine: Engine
     environment: dict[str, str]
     folder: Path
-    engine: Engine
 
     def add_user(self, name: str) -> tuple[UUID, str]:
         """A user with a key; both."""
