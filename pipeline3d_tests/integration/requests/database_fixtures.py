@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.access_tables import audit_log, login_attempts, sessions, usage
 from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.database.file_tables import uploads
 from pipeline3d.database.migration import migrate
 from pipeline3d.database.tables import (
     api_keys,
@@ -101,6 +102,7 @@ def engine(shared_engine: Engine) -> Engine:
             pauses,
             installation_values,
             *ACCESS_TABLES,
+            uploads,
             *WEBHOOK_TABLES,
         ):
             connection.execute(table.delete())

@@ -200,7 +200,7 @@ class Past:
 
     def everything(self) -> dict[str, Any]:
         """All that a prune could change."""
-        tables = ("jobs", "job_events", "artifacts", "workers", "launched_runs", "kombu_message")
+        tables = ("jobs", "job_events", "artifacts", "uploads", "workers", "launched_runs", "kombu_message")
         dagster = ("event_logs", "job_ticks", "asset_check_executions", "run_tags")
         return {
             "keys": self.keys(),
@@ -272,6 +272,7 @@ def fill_files(past: Past, doomed: Doomed) -> None:
     }
     past.temporary(days=0)
     past.upload(days=1)
+    fill_recorded_uploads(past, doomed)
     shared, own = past.upload(days=50), past.upload(days=50)
     first, second = past.finished(2, upload=shared), past.finished(2, upload=own)
     past.finished(1, upload=shared)
@@ -283,6 +284,22 @@ def fill_files(past: Past, doomed: Doomed) -> None:
     doomed.rows["artifacts"] = 4
     for key in ("theirs/a.txt", "jobs/readme.txt", "uploads/other/b.txt", "tmp/not-ours", "compute_logs/x"):
         past.put(key, days=400)
+
+
+def fill_recorded_uploads(past: Past, doomed: Doomed) -> None:
+    """Old uploads on record: unused, named to their owner again today, and used by a request; a young ticket."""
+    add = (
+        "INSERT INTO uploads (id, user_id, storage_path, filename, content_type, expires_at, created_at,"
+        " last_given_at) VALUES (:id, :user, :key, 'photo.png', 'image/png', now(), now() - :age, now() - :given)"
+    )
+    unused, again, used = (past.upload(days=50) for _ in range(3))
+    past.finished(2, upload=used)
+    ages = {unused.key: (50, 50), again.key: (50, 0), used.key: (50, 50), f"{unused.key}-soon": (0, 0)}
+    for key, (age, given) in ages.items():
+        days = {"age": timedelta(days=age), "given": timedelta(days=given)}
+        past.sql(add, id=creation.new_job_id(), user=past.rows.user_id, key=key, **days)
+    doomed.objects.add(unused.key)
+    doomed.rows["uploads"] = 1
 
 
 def fill_outputs(past: Past, doomed: Doomed) -> None:
