@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline3d import job_commands, operating, tracing
+from pipeline3d import account_commands, job_commands, operating, tracing
 from pipeline3d.explained_errors import explains_errors
+from pipeline3d.log_masking import mask_logs
 
 if TYPE_CHECKING:
     from pipeline3d.installation import Installation
@@ -23,6 +24,7 @@ def _installation() -> Installation:
     from pipeline3d.installation import read_installation
 
     installation = read_installation()
+    mask_logs()
     logging.basicConfig(level=installation.settings.log_level)
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -34,7 +36,12 @@ def main() -> None:
     """Pipeline3D: ask for a 3D model and get it."""
 
 
-for command in (*job_commands.COMMANDS, *operating.COMMANDS, *tracing.COMMANDS):
+for command in (
+    *job_commands.COMMANDS,
+    *operating.COMMANDS,
+    *account_commands.COMMANDS,
+    *tracing.COMMANDS,
+):
     main.add_command(command)
 
 
