@@ -287,10 +287,10 @@ def fill_files(past: Past, doomed: Doomed) -> None:
 
 
 def fill_recorded_uploads(past: Past, doomed: Doomed) -> None:
-    """Old uploads on record: unused, named to their owner again today, and used by a request; a young ticket."""
+    """Old uploads on record: unused, named to their owner today, and used by a request; a young ticket."""
     add = (
         "INSERT INTO uploads (id, user_id, storage_path, filename, content_type, expires_at, created_at,"
-        " last_given_at) VALUES (:id, :user, :key, 'photo.png', 'image/png', now(), now() - :age, now() - :given)"
+        " last_given_at) VALUES (:id, :user, :key, 'a.png', 'image/png', now(), now() - :age, now() - :given)"
     )
     unused, again, used = (past.upload(days=50) for _ in range(3))
     past.finished(2, upload=used)
