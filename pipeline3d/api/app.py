@@ -43,6 +43,7 @@ from pipeline3d.api.services import Services, build_services
 from pipeline3d.api.stopping import calling_on_stop
 from pipeline3d.api.upload_forms import FORM_OVERHEAD_BYTES
 from pipeline3d.errors import Pipeline3dError
+from pipeline3d.log_masking import mask_logs
 from pipeline3d.settings import Settings, load_settings
 
 logger = logging.getLogger("pipeline3d.api")
@@ -58,6 +59,7 @@ EXPOSED_HEADERS = [
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Without settings they are read from the environment; `SettingsError` if wrong."""
+    mask_logs()
     settings = settings or load_settings()
     services = build_services(settings)
     # The pages of the docs come from here, not from a content network: they work without the internet.
@@ -83,20 +85,24 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(SecurityHeaders, settings=settings)
     jobs.add_quick_routes(app, API_PREFIX)
+    # Those that are asked most come first, for routes are tried in their order.
+    for module in (submitting, jobs):
+        app.include_router(module.router, prefix=API_PREFIX)
     app.include_router(health.router)
     app.include_router(pages.router)
     app.include_router(dagster.router)
     app.include_router(previews.router)
     app.include_router(shares.public_router)
+    # Routes are tried one after the other: those that are asked most come first.
     for module in (
+        submitting,
+        jobs,
+        events,
         accounts,
         sessions,
         keys,
         admin,
         uploads,
-        submitting,
-        jobs,
-        events,
         artifacts,
         shares,
         models,

@@ -183,7 +183,8 @@ class JobRead(BaseModel):
     started_at: datetime | None
     completed_at: datetime | None
     queue_position: int | None = Field(
-        description=f"1 is next, {MOST_COUNTED} is that many or more; null when the job is not QUEUED."
+        description=f"1 is next, {MOST_COUNTED} is that many or more; null when the job is not QUEUED, "
+        "is held or waits for another one, or right after it was made when many are."
     )
     estimated_start_at: datetime | None = Field(description="Learned from earlier jobs; null when unknown.")
     estimated_completion_at: datetime | None = Field(

@@ -36,6 +36,8 @@ from pipeline3d.requests.creation import NewBatch, NewJob, UploadedInput
 from pipeline3d.requests.idempotency import KeyUse
 
 CREATE_ROUTE = "POST /jobs/"
+PLACE_PATIENCE_S = 0.025
+"""So long the answer to a new job waits for its place in the queue; whoever looks at the job is told it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +108,7 @@ async def store_jobs(
 async def view_created(services: Services, job: NewJob, row: Row[Any]) -> JobRead:
     """A job that was stored in this moment: nothing but its input belongs to it."""
     artifacts = {row.id: [present_input(row, job.upload)]} if job.upload is not None else {}
-    [shown] = await view_known_jobs(services, [row], artifacts)
+    [shown] = await view_known_jobs(services, [row], artifacts, patience_s=PLACE_PATIENCE_S)
     return shown
 
 

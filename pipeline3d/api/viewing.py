@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -50,10 +51,17 @@ async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRea
 
 
 async def view_known_jobs(
-    services: Services, rows: Sequence[Row[Any]], artifacts: Mapping[UUID, Sequence[ArtifactRead]]
+    services: Services,
+    rows: Sequence[Row[Any]],
+    artifacts: Mapping[UUID, Sequence[ArtifactRead]],
+    *,
+    patience_s: float | None = None,
 ) -> list[JobRead]:
-    """The same where their artifacts are known already."""
-    outlooks = await _foresee(services, rows)
+    """The same where their artifacts are known already.
+
+    With `patience_s` nobody waits longer for a place in the queue: it is left out where it takes longer.
+    """
+    outlooks = await _foresee(services, rows, patience_s)
     dagster_url = services.settings.dagster_url
     return [
         present_job(row, artifacts.get(row.id, ()), outlooks.get(row.id), dagster_url=dagster_url)
@@ -61,12 +69,17 @@ async def view_known_jobs(
     ]
 
 
-async def _foresee(services: Services, rows: Sequence[Row[Any]]) -> dict[UUID, Outlook]:
+async def _foresee(
+    services: Services, rows: Sequence[Row[Any]], patience_s: float | None
+) -> dict[UUID, Outlook]:
     """When those that are under way start and end; a job of which that cannot be known now is left out."""
     unseen = [row for row in rows if row.state in (JobState.QUEUED, JobState.RUNNING)]
     outlooks: dict[UUID, Outlook] = {}
     # Most are in the snapshot that is there; one that has just been made needs a newer one.
-    for look in (services.queues.look, services.queues.look_anew):
+    anew = services.queues.look_anew
+    if patience_s is not None:
+        anew = partial(services.queues.look_anew_soon, patience_s)
+    for look in (services.queues.look, anew):
         if not unseen or (view := await look()) is None:
             break
         found = [(row.id, foresee(row, view)) for row in unseen]

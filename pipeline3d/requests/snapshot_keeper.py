@@ -73,6 +73,16 @@ class SnapshotKeeper:
             return None
         return self._view(is_after_question=True)
 
+    async def look_anew_soon(self, patience_s: float) -> QueueView | None:
+        """As `look_anew` where that is expected to take no longer than this; None, at once, where it is not.
+
+        For those who would rather have an answer without a place than wait behind many others.
+        """
+        expected_s = max(self._rest_s(HURRIED_REST_FACTOR), 0.0) + self._took_s
+        if self._is_reading or expected_s > patience_s:
+            return None
+        return await self.look_anew()
+
     async def close(self) -> None:
         """End what is still being read."""
         if self._renewal is not None:
