@@ -29,6 +29,7 @@ from pipeline3d.local.ports import LOOPBACK
 from pipeline3d.model_settings import TOLD
 from pipeline3d.readiness import assess_shipped
 from pipeline3d.requests.turns import count_slots
+from pipeline3d.requests.webhook_outbox import read_backlog
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 
@@ -37,6 +38,8 @@ LEAST_FREE_BYTES = 2 * 1024**3
 MOST_CLOCK_SKEW_S = 5.0
 """Signed links live for minutes and are refused when the clocks differ by more than their age."""
 ANSWER_WITHIN_S = 5.0
+MOST_LATE_S = 120.0
+"""A webhook that is due goes out at once; the wait for a slow receiver ends before that."""
 
 VARIABLES = {
     "database": "DATABASE_URL",
@@ -88,6 +91,7 @@ def examine(installation: Installation) -> list[Finding]:
         ("private addresses", lambda: check_private(settings)),
         ("broker", lambda: check_broker(settings.broker_url or settings.redis_url)),
         ("workers", lambda: check_workers(settings, database_awaited)),
+        ("webhooks", lambda: check_webhooks(settings, database_awaited)),
         ("ffmpeg", check_ffmpeg),
         ("gpu", lambda: check_gpu(settings.use_gpu)),
         ("models", lambda: check_models(settings)),
@@ -299,6 +303,28 @@ def check_workers(settings: Settings, awaited: bool) -> Iterable[Finding]:
             message=f"queue {queue}: no worker serves it, its requests wait",
             advice=f"Start one: pipeline3d worker --queues {queue}",
         )
+
+
+def check_webhooks(settings: Settings, awaited: bool) -> Iterable[Finding]:
+    """What is due to be delivered is being delivered."""
+    if settings.database_url is None or awaited:
+        yield _starts_with_up("webhooks", "a courier that delivers them")
+        return
+    engine = create_sync_engine(settings.database_url)
+    try:
+        with engine.connect() as connection:
+            backlog = connection.execute(read_backlog()).one()
+    finally:
+        engine.dispose()
+    late_s = float(backlog.late_s or 0)
+    finding = {"part": "webhooks", "message": f"{backlog.waiting} wait, the oldest is {late_s:.0f} s late"}
+    if late_s > MOST_LATE_S:
+        advice = (
+            "Start a courier (pipeline3d courier), or see what slow receivers answer: docs/operations.md."
+        )
+        yield Finding(**finding, level=Level.PROBLEM, advice=advice)
+    else:
+        yield Finding(**finding, level=Level.OK)
 
 
 def check_ffmpeg() -> Iterable[Finding]:

@@ -147,6 +147,14 @@ def read_seconds_until_due() -> Select[Any]:
     return select(func.extract("epoch", soonest - func.now()).label("seconds")).where(IS_PENDING)
 
 
+def read_backlog() -> Select[Any]:
+    """How many deliveries wait, and for how many seconds the oldest of those that are due; None for none."""
+    late = func.now() - func.min(webhook_deliveries.c.next_attempt_at)
+    return select(
+        func.count().label("waiting"), func.greatest(func.extract("epoch", late), 0.0).label("late_s")
+    ).where(IS_PENDING)
+
+
 def keep_body(delivery_id: int, body: str) -> Update:
     """Keep what is sent, before it is sent for the first time; brings back what was kept first."""
     return (

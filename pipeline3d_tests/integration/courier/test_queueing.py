@@ -12,11 +12,13 @@ from sqlalchemy import select, text
 
 from pipeline3d.database.tables import jobs
 from pipeline3d.database.webhook_tables import webhook_attempts, webhook_deliveries
+from pipeline3d.doctor import Level, check_webhooks
 from pipeline3d.requests import changes, creation, webhooks
 from pipeline3d.requests.event_types import TYPE_BY_EVENT, JobEventType, event_type_of
 from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, old_deliveries
 from pipeline3d.requests.webhook_events import DEFAULT_EVENTS, WEBHOOKS_CHANNEL
+from pipeline3d.settings import Settings
 from pipeline3d.values import Family, JobState, Kind
 
 ADDRESS = "https://shop.example.com/hooks"
@@ -143,6 +145,18 @@ def test_what_was_told_of_a_deleted_job_goes_once_it_was_told(rows, engine):
     rows.run(jobs.delete())
     assert Housekeeper(engine).sweep(deliveries_of_deleted_jobs(), dry_run=False) == 1
     assert [row.id for row in read_deliveries(rows)] == [waiting.id]
+
+
+@pytest.mark.parametrize(("late_s", "level"), [(-60, Level.OK), (30, Level.OK), (600, Level.PROBLEM)])
+def test_the_doctor_says_whether_anybody_delivers(rows, database_url, late_s, level):
+    subscribe(rows)
+    rows.run(changes.request_cancel(rows.make()))
+    moment = datetime.now(UTC) - timedelta(seconds=late_s)
+    rows.run(webhook_deliveries.update().values(next_attempt_at=moment))
+    settings = Settings(_env_file=None, database_url=database_url, dagster_pg_url=database_url)
+    [finding] = check_webhooks(settings, awaited=False)
+    assert finding.level is level
+    assert ("pipeline3d courier" in finding.advice) is (level is Level.PROBLEM)
 
 
 def test_a_long_outbox_is_not_read_to_its_end(rows):
