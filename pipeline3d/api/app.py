@@ -93,16 +93,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(dagster.router)
     app.include_router(previews.router)
     app.include_router(shares.public_router)
-    # Routes are tried one after the other: those that are asked most come first.
     for module in (
-        submitting,
-        jobs,
-        events,
         accounts,
         sessions,
         keys,
         admin,
         uploads,
+        events,
         artifacts,
         shares,
         models,

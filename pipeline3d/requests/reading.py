@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Uuid, bindparam, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, Text, Uuid, bindparam, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from pipeline3d.database.tables import artifacts, job_events, jobs, models
@@ -34,6 +34,33 @@ def read_job() -> Select[Any]:
 def read_visible_job() -> Select[Any]:
     """As `read_job`, for whoever asks from outside: nothing where it is being deleted."""
     return read_job().where(IS_VISIBLE)
+
+
+@lru_cache(maxsize=1)
+def read_job_document() -> Select[Any]:
+    """A visible request with its artifacts as one JSON text: the columns, `tier` and `artifacts`.
+
+    For the answer that is asked for most. One value of one row is read in a third of the time that the rows
+    themselves take. Built once; binds `the_job`.
+    """
+    own = (
+        select(artifacts)
+        .where(artifacts.c.job_id == jobs.c.id)
+        .order_by(artifacts.c.created_at, artifacts.c.asset, artifacts.c.name)
+        .correlate(jobs)
+        .subquery("own")
+    )
+    as_list = select(func.coalesce(func.json_agg(func.to_json(own.table_valued())), _NO_ROWS))
+    whole = (
+        select(jobs, models.c.tier, as_list.scalar_subquery().label("artifacts"))
+        .join(models)
+        .where(jobs.c.id == bindparam("the_job", type_=Uuid), IS_VISIBLE)
+        .subquery("whole")
+    )
+    return select(cast(func.to_json(whole.table_valued()), Text).label("document"))
+
+
+_NO_ROWS: ColumnElement[Any] = literal_column("'[]'::json")
 
 
 def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:

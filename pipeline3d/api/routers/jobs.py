@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from sqlalchemy import Row
 
 from pipeline3d.api.actions import act_on_jobs
@@ -16,13 +16,24 @@ from pipeline3d.api.change_forms import ActionBody, ActionReport, ExpiryBody, Jo
 from pipeline3d.api.changing import amend_job, cancel_job, extend_job, hold_job, release_job, retry_job
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.deleting import delete_job
+from pipeline3d.api.documents import answer_tagged, answer_with_job, write_job
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
 from pipeline3d.api.services import AppServices, Services
-from pipeline3d.api.viewing import read_own_job, view_jobs
+from pipeline3d.api.viewing import view_jobs
 from pipeline3d.values import JobState
 
 router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
+
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as it was: see ETag."}}
+
+
+def add_quick_routes(app: FastAPI, prefix: str) -> None:
+    """Answer what is asked for most before any other route is looked at; add it before the routers.
+
+    `read_job` does the same and describes it. An id that is none, and one in another spelling, ends up there.
+    """
+    app.add_route(f"{prefix}/jobs/{{job_id:uuid}}", answer_with_job, methods=["GET"], include_in_schema=False)
 
 
 @router.get("/")
@@ -49,11 +60,18 @@ async def count_own_jobs(
     return await count_jobs(services, account, choice)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", response_model=JobRead, responses=NOT_MODIFIED)
 @router.get("/{job_id}/", include_in_schema=False)
-async def read_job(job_id: UUID, account: Reader, services: AppServices) -> JobRead:
+async def read_job(
+    job_id: UUID,
+    account: Reader,
+    services: AppServices,
+    request: Request,
+    response: Response,
+    if_none_match: Annotated[str | None, Header(description="The ETag of the answer before.")] = None,
+) -> Response:
     """One job."""
-    return await _view(services, await read_own_job(services, account, job_id))
+    return answer_tagged(request, await write_job(services, account, job_id), response)
 
 
 @router.patch("/{job_id}")
