@@ -41,6 +41,8 @@ QUEUED_JOB: dict[str, Any] = {
         "download": f"{_JOB_PATH}/download",
         "cancel": f"{_JOB_PATH}/cancel",
         "retry": f"{_JOB_PATH}/retry",
+        "rerun": f"{_JOB_PATH}/rerun",
+        "input": None,
         "lineage": None,
     },
     "tags": ["spring"],
@@ -52,6 +54,14 @@ QUEUED_JOB: dict[str, Any] = {
     "queue_position": 1,
     "estimated_start_at": "2026-11-23T09:30:01.000000Z",
     "estimated_completion_at": "2026-11-23T09:30:09.000000Z",
+    "held": False,
+    "waiting_reason": None,
+    "input_job_id": None,
+    "rerun_of": None,
+    "batch_id": None,
+    "cost_units": 1.0,
+    "deadline": None,
+    "expires_at": None,
 }
 
 EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
