@@ -15,6 +15,7 @@ from pipeline3d.defs.sensors.dispatch import build_dispatch_sensors
 from pipeline3d.defs.sensors.reconcile import build_reconcile_sensor
 from pipeline3d.defs.sensors.removal import build_removal_sensor
 from pipeline3d.limits import admission_of
+from pipeline3d.log_masking import mask_logs
 from pipeline3d.model_settings import build_model_tools
 from pipeline3d.pruning_command import retention_of
 from pipeline3d.settings import Settings, load_settings
@@ -86,4 +87,5 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
+mask_logs()
 defs = build_definitions(load_settings())

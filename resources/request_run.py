@@ -18,6 +18,7 @@ import dagster as dg
 from sqlalchemy import exc as sa_exc
 
 from pipeline3d.errors import LeaseLost, Pipeline3dError
+from pipeline3d.log_masking import mask
 from pipeline3d.values import STAGES_BY_ROUTE, FailureReport
 from resources.jobs_database import JobsDatabase
 from resources.run_guard import RunGuard, enter_guard, guard_of, leave_guard
@@ -103,7 +104,7 @@ def explain_failure(error: BaseException | None, stage: str) -> FailureReport:
     if isinstance(error, Pipeline3dError):
         return FailureReport(
             code=error.code,
-            message=error.message,
+            message=mask(error.message),
             hint=error.hint,
             stage=stage,
             retryable=error.retryable,

@@ -28,6 +28,7 @@ from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handle
 
 from pipeline3d.launch.coordinator import QUEUE_BELL
 from pipeline3d.launch.daemon_errors import report_errors_calmly
+from pipeline3d.log_masking import mask_logs
 
 SENSOR_PAUSE_S = 0.1
 """Shortest time between two rounds over the sensors."""
@@ -126,6 +127,7 @@ def _create_daemon(kind: str, instance: DagsterInstance) -> DagsterDaemon[Any]:
 @click.option("--log-level", default="warning", help="At info it writes three lines for every tick.")
 def main(workspace: str, log_level: str) -> None:
     """Run the daemon until it is interrupted."""
+    mask_logs()
     setup_interrupt_handlers()
     report_errors_calmly()
     with (

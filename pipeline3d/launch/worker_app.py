@@ -21,6 +21,7 @@ from pipeline3d.launch.celery_app import EXECUTE_RUN, LOG_FORMAT, build_app, pla
 from pipeline3d.launch.execution import RunExecutor
 from pipeline3d.launch.process_tree import end_with_parent
 from pipeline3d.local.parentage import die_with_parent, parent_pid_of
+from pipeline3d.log_masking import mask_logs
 
 DEFINITIONS = "pipeline3d.definitions"
 LAST_UPLOADS_S = 5.0
@@ -38,6 +39,7 @@ def main(queues: str, concurrency: int, worker_id: str, ready_file: Path) -> Non
     import signal
 
     die_with_parent(signal.SIGKILL, parent_pid_of(os.environ))
+    mask_logs()
     logging.basicConfig(format=LOG_FORMAT, level=os.environ.get("LOG_LEVEL", "INFO"))
     for name in ("alembic", "celery", "kombu", "botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -22,6 +22,7 @@ from pipeline3d.errors import Pipeline3dError
 from pipeline3d.launch.celery_app import LOG_FORMAT, build_app, plan_result_backend, publish
 from pipeline3d.launch.warden import Warden
 from pipeline3d.local.parentage import environment_for_child
+from pipeline3d.log_masking import mask_logs
 from pipeline3d.requests.fleet import Fleet, WorkerFacts
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.store.s3 import S3Store
@@ -38,6 +39,7 @@ def serve(
 ) -> None:
     """Serve the queues in this process until it is told to stop. `environment` is complete."""
     os.environ.update(environment)
+    mask_logs()
     logging.basicConfig(format=LOG_FORMAT, level=environment.get("LOG_LEVEL", "INFO"))
     for name in ("alembic", "kombu"):
         logging.getLogger(name).setLevel(logging.WARNING)
