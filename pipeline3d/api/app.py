@@ -30,6 +30,7 @@ from pipeline3d.api.routers import (
     models,
     pages,
     previews,
+    problems,
     products,
     sessions,
     shares,
@@ -90,6 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(module.router, prefix=API_PREFIX)
     app.include_router(health.router)
     app.include_router(pages.router)
+    app.include_router(problems.router)
     app.include_router(dagster.router)
     app.include_router(previews.router)
     app.include_router(shares.public_router)

@@ -113,9 +113,14 @@ def build_problem(
 
 def status_of(error: errors.Pipeline3dError) -> int:
     """The HTTP status of an error that the caller can fix."""
-    if error.code in STATUS_BY_CODE:
-        return STATUS_BY_CODE[error.code]
-    return next(STATUS_BY_ERROR[cls] for cls in type(error).__mro__ if cls in STATUS_BY_ERROR)
+    return status_of_class(type(error), error.code)
+
+
+def status_of_class(kind: type[errors.Pipeline3dError], code: str) -> int:
+    """The HTTP status of errors of a class with a code."""
+    if code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[code]
+    return next(STATUS_BY_ERROR[cls] for cls in kind.__mro__ if cls in STATUS_BY_ERROR)
 
 
 def request_error_problem(_request: Request, error: Exception) -> Response:
