@@ -74,6 +74,8 @@ def test_an_installation_without_a_token_says_so(api, path, body):
         ("/transcribe", TRANSCRIBE, "whisper-small"),
         ("/transcribe", {**TRANSCRIBE, "language": "en", "model": "small"}, "whisper-small"),
         ("/transcribe", {**TRANSCRIBE, "language": "auto"}, "whisper-small"),
+        ("/transcribe/", TRANSCRIBE, "whisper-small"),
+        ("/render/", RENDER, "video-v1"),
         ("/render", RENDER, "video-v1"),
         ("/render", {**RENDER, "format": "horizontal"}, "video-v1"),
         (

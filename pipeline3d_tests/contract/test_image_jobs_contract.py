@@ -67,6 +67,7 @@ def test_a_right_payload_is_told_why_the_model_cannot_run(api, queue):
 @pytest.mark.parametrize(
     ("queue", "more"),
     [
+        ("image-upscale/", {}),
         ("image-upscale", {"scale": 1}),
         ("image-upscale", {"scale": 4, "format": "webp"}),
         ("image-upscale", {"format": "jpeg"}),
@@ -87,7 +88,7 @@ def test_a_right_payload_is_told_why_the_model_cannot_run(api, queue):
     ],
 )
 def test_whatever_the_payload_may_hold_is_taken(api, queue, more):
-    assert send(api, queue, {**PAYLOADS[queue], **more}).json()["code"] == "not_built"
+    assert send(api, queue, {**PAYLOADS[queue.rstrip("/")], **more}).json()["code"] == "not_built"
 
 
 @pytest.mark.parametrize(

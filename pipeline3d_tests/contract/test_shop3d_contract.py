@@ -16,6 +16,8 @@ import pytest
 from sqlalchemy import text
 
 from pipeline3d.api.predecessors.shopify import is_signed
+from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.database.tables import models
 from pipeline3d.requests import shop3d
 from pipeline3d.requests.webhook_secrets import ensure_account_secret
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind, Progress
@@ -109,6 +111,20 @@ class TestCreating:
         made = http.post("/api/models/create", json={**PRODUCT, **changes}).json()
         assert (made["modelId"], made["tier"]) == (model, "embedded")
 
+    def test_where_the_trained_model_can_run_it_makes_every_quality(self, own_database_url, api_settings):
+        engine = create_sync_engine(own_database_url, pool_size=1)
+        with engine.begin() as connection:
+            ready = models.update().where(models.c.id == "product-triposr-v1")
+            connection.execute(ready.values(readiness={"ready": True}))
+        engine.dispose()
+        with serving({**api_settings, "database_url": own_database_url}) as url:
+            for quality in shop3d.MODELS_BY_QUALITY:
+                body = {**PRODUCT, "quality": quality}
+                made = httpx.post(
+                    f"{url}/api/models/create", json=body, headers={"x-api-key": API_KEY}
+                ).json()
+                assert (made["modelId"], made["tier"]) == ("product-triposr-v1", "model")
+
     def test_the_best_quality_is_made_by_a_trained_model_or_not_at_all(self, http):
         answer = http.post("/api/models/create", json={**PRODUCT, "quality": "quality"})
         assert (answer.status_code, answer.json()["code"]) == (501, "not_checked")
@@ -165,6 +181,18 @@ def test_without_a_key_it_is_401_in_the_same_form(http, method, path):
     answer = http.request(method, path, headers={"x-api-key": ""}, json=PRODUCT if method == "POST" else None)
     assert answer.status_code == 401
     assert isinstance(answer.json()["error"], str)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_path_is_answered_whatever_its_spelling(http, slash):
+    job_id = http.post(f"/api/models/create{slash}", json=PRODUCT).json()["jobId"]
+    for path in (f"status/{job_id}", "product/123"):
+        assert http.get(f"/api/models/{path}{slash}").status_code == 200
+    assert http.get(f"/api/models/result/{job_id}{slash}").json()["error"] == "Job not completed"
+    assert http.get(f"/api/models/storefront/123{slash}", params={"shop": OPEN_SHOP}).status_code == 404
+    body = b"{}"
+    signed = {"x-shopify-hmac-sha256": sign(body), "x-shopify-shop-domain": OPEN_SHOP}
+    assert http.post(f"/api/webhooks/app/uninstalled{slash}", content=body, headers=signed).text == "OK"
 
 
 class TestReading:

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from pipeline3d.api.bodies import Text
 from pipeline3d.api.predecessors.errors import answering_errors_with
+from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.predecessors.submitting import refuse_unbuilt
 from pipeline3d.api.problems import ProblemResponse
 from pipeline3d.api.services import AppServices
@@ -107,3 +108,6 @@ async def render(body: RenderBody, services: AppServices) -> None:
         "format": body.format,
     }
     raise await refuse_unbuilt(services, "video-v1", params)
+
+
+accept_slashes(router)

@@ -90,7 +90,7 @@ async def export_model(
         input_job_id=source if isinstance(source, UUID) else None,
         metadata={"queue": EXPORT_QUEUE, **asked},
     )
-    job = await submit(services, account, body, key, route=EXPORT_ROUTE)
+    job = await submit(services, account, body, key, route=EXPORT_ROUTE, asked=asked)
     return ImageJobCreated.model_validate(
         {"job_id": job.id, "queue": EXPORT_QUEUE, "status": word_for(Contract.LUNEO, job.status)}
     )

@@ -21,6 +21,7 @@ from pipeline3d.api.predecessors.image_forms import (
     TextureBlend,
 )
 from pipeline3d.api.predecessors.image_jobs import export_model, read_export, refuse_image_job
+from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.problems import ProblemResponse
 from pipeline3d.api.services import AppServices
 
@@ -81,3 +82,6 @@ async def export_gltf(
 async def read_image_job(job_id: UUID, account: Reader, services: AppServices) -> ExportResult:
     """An export as it stands, with a link to its file once it is there."""
     return await read_export(services, account, job_id)
+
+
+accept_slashes(router)

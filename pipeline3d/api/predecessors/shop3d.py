@@ -29,6 +29,7 @@ from pipeline3d.api.predecessors.shop3d_jobs import (
     present_result,
     read_product_job,
 )
+from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.problems import PROBLEM_TYPE
 from pipeline3d.api.schema import PROBLEM_SCHEMA
 from pipeline3d.api.services import AppServices
@@ -49,7 +50,9 @@ router = APIRouter(
 Shop = Annotated[str, Query(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 _ID = r"^[A-Za-z0-9:/._-]+$"
 Product = Annotated[str, Query(alias="productId", min_length=1, max_length=255, pattern=_ID)]
-ProductInPath = Annotated[str, Path(min_length=1, max_length=255, pattern=_ID)]
+ProductInPath = Annotated[
+    str, BeforeValidator(lambda sent: sent.rstrip("/")), Path(min_length=1, max_length=255, pattern=_ID)
+]
 Variant = Annotated[
     # pages send it empty where there is none
     Annotated[str, Query(max_length=255, pattern=_ID)] | None,
@@ -138,3 +141,6 @@ def _for_everybody(found: StorefrontModel) -> dict[str, str]:
     """Any page may read it; whoever keeps it forgets it while the link still works."""
     age_s = min(LONGEST_CACHED_S, found.expires_in // 2)
     return {"Access-Control-Allow-Origin": "*", "Cache-Control": f"public, max-age={age_s}"}
+
+
+accept_slashes(router)

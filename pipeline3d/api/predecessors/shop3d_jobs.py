@@ -51,15 +51,24 @@ async def create_model(services: Services, account: Account, body: CreateModel, 
         webhook_url=body.callback_url,
         webhook_events=list(CALLBACK_EVENTS) if body.callback_url is not None else [],
     )
-    stored = await submit(services, account, job, key, route=ROUTE, callback_format=shop3d.CALLBACK_FORMAT)
+    stored = await submit(
+        services,
+        account,
+        job,
+        key,
+        route=ROUTE,
+        # what was sent, not what was chosen: another model may be ready when the same is sent again
+        asked=body.model_dump(mode="json", exclude_defaults=True),
+        callback_format=shop3d.CALLBACK_FORMAT,
+    )
     status = word_for(Contract.SHOP3D, stored.status)
     return Created.model_validate(
         {
             "job_id": stored.id,
             "status": status,
-            "message": f"3D model generation by {model.name} is {status}.",
-            "model_id": model.id,
-            "tier": model.tier,
+            "message": f"3D model generation by {stored.model_id} is {status}.",
+            "model_id": stored.model_id,
+            "tier": stored.tier,
         }
     )
 

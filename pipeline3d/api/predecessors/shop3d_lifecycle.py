@@ -71,6 +71,7 @@ async def remake_model(
         body,
         delivery_id,
         route="POST /api/webhooks/products/update",
+        asked=[shop, product_id, pictures],
         callback_format=newest.callback_format,
     )
 

@@ -20,6 +20,7 @@ from fastapi.responses import PlainTextResponse
 
 from pipeline3d.api.predecessors.errors import answering_errors_with
 from pipeline3d.api.predecessors.shop3d_lifecycle import forget_models, remake_model
+from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import ModelNotReady, NotAuthenticated, RequestError
 
@@ -107,3 +108,6 @@ async def app_uninstalled(told: Told, shop: Shop, services: AppServices) -> str:
     """The shop left: all its models and jobs are deleted."""
     await forget_models(services, shop, None)
     return "OK"
+
+
+accept_slashes(router)

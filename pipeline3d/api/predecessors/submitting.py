@@ -21,11 +21,12 @@ async def submit(
     key: str | None,
     *,
     route: str,
+    asked: Any,
     callback_format: str | None = None,
 ) -> JobRead:
-    """The job as it was stored; with an idempotency key the one that the same request stored before."""
+    """The job as it was stored; with an idempotency key the one that was stored when the same was `asked`."""
     origin = Origin(callback_format=callback_format)
-    answer = await submit_job(services, account, body, key, route=route, origin=origin)
+    answer = await submit_job(services, account, body, key, route=route, asked=asked, origin=origin)
     return JobRead.model_validate_json(answer.body)
 
 
