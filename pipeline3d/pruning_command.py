@@ -18,6 +18,7 @@ def retention_of(settings: Settings) -> Retention:
         run_log_days=settings.pipeline3d_keep_run_logs_days,
         history_days=settings.pipeline3d_keep_history_days,
         unused_upload_days=settings.pipeline3d_keep_unused_uploads_days,
+        audit_days=settings.pipeline3d_keep_audit_days,
         webhook_days=settings.pipeline3d_keep_webhooks_days,
     )
 

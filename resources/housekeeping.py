@@ -15,8 +15,9 @@ from functools import cached_property
 import dagster as dg
 
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.requests import idempotency, pruning, uploads
+from pipeline3d.requests import audit, idempotency, logins, pruning, sessions, uploads
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
+from pipeline3d.requests.keys import ended_login_keys
 from pipeline3d.requests.pruning import Retention, Sweep
 from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, old_deliveries
 from pipeline3d.store.s3 import S3Store
@@ -29,6 +30,9 @@ PAGE_KEYS = 50
 """Keys that are taken out while their requests are held: a millisecond each."""
 SILENT_AFTER = timedelta(days=1)
 TASK_ERRORS_KEPT = timedelta(days=7)
+ATTEMPTS_KEPT = timedelta(days=7)
+SIGNED_OUT_KEPT = timedelta(days=30)
+"""Sessions and the keys of logins that have ended: so long one can look where one was signed in."""
 
 logger = logging.getLogger("pipeline3d.prune")
 
@@ -86,6 +90,10 @@ class Prune:
             lambda: self._sweep(pruning.consumed_messages()),
             lambda: self._sweep(pruning.old_task_errors(self._now - TASK_ERRORS_KEPT)),
             lambda: self._sweep(idempotency.used_up_keys()),
+            lambda: self._sweep(audit.old_lines(self._days_ago(keep.audit_days))),
+            lambda: self._sweep(logins.old_attempts(self._now - ATTEMPTS_KEPT)),
+            lambda: self._sweep(sessions.ended_sessions(self._now - SIGNED_OUT_KEPT)),
+            lambda: self._sweep(ended_login_keys(self._now - SIGNED_OUT_KEPT)),
             files.prune_expired,
             files.prune_results,
             # the records first: an object that is named to its owner again has one

@@ -30,6 +30,7 @@ class PruneConfig(dg.Config):
     run_log_days: int = _DEFAULT.run_log_days
     history_days: int = _DEFAULT.history_days
     unused_upload_days: int = _DEFAULT.unused_upload_days
+    audit_days: int = _DEFAULT.audit_days
     webhook_days: int = _DEFAULT.webhook_days
 
     @property

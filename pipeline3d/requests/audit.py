@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import CTE, Insert, Select, String, Text, cast, insert, literal, select
 
 from pipeline3d.database.access_tables import audit_log
+from pipeline3d.requests.pruning import Sweep
 
 
 class Action(StrEnum):
@@ -105,6 +106,17 @@ def list_lines(
     if until is not None:
         found = found.where(audit_log.c.created_at < until)
     return found.order_by(audit_log.c.id.desc()).limit(limit)
+
+
+def old_lines(before: datetime) -> Sweep:
+    """The lines that are older than that moment."""
+    return Sweep(
+        what="lines of the audit log",
+        key=audit_log.c.id,
+        past=audit_log.c.created_at < before,
+        ordered_by=audit_log.c.created_at,
+        until=before,
+    )
 
 
 def _values(line: Line) -> dict[str, Any]:

@@ -7,17 +7,19 @@ revoked or changed of a key is revoked or changed of its earlier secrets too. No
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Delete, Select, Update, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.tables import api_keys
-from pipeline3d.requests.accounts import PREFIX_LENGTH, hash_api_key
+from pipeline3d.requests.accounts import LOGIN_KEY_NAME, PREFIX_LENGTH, hash_api_key
 from pipeline3d.requests.audit import Line, audited
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.leases import seconds_from_now
+from pipeline3d.requests.pruning import Sweep
 from pipeline3d.requests.quotas import LIMITS
 
 SHOWN = tuple(column for column in api_keys.c if column.name not in {"key_hash", "rotated_to"})
@@ -160,10 +162,12 @@ def revoke_named_keys(user_id: UUID, name: str, *, but: UUID | None = None) -> U
     return ended if but is None else ended.where(api_keys.c.id != but)
 
 
-def forget_ended_keys(named: str, older_than_s: float) -> Delete:
-    """Remove keys of this name that ended that long ago."""
-    return delete(api_keys).where(
-        api_keys.c.name == named, api_keys.c.expires_at < seconds_from_now(-older_than_s)
+def ended_login_keys(before: datetime) -> Sweep:
+    """The keys of logins that ended before that moment: every login leaves one."""
+    return Sweep(
+        what="keys of ended logins",
+        key=api_keys.c.id,
+        past=(api_keys.c.name == LOGIN_KEY_NAME) & (api_keys.c.expires_at < before),
     )
 
 

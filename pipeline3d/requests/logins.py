@@ -7,6 +7,7 @@ is refused unseen is not noted: who only waits gets in again. Names that nobody 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.access_tables import login_attempts
 from pipeline3d.requests.leases import make_seconds
+from pipeline3d.requests.pruning import Sweep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,17 @@ def note_attempt(username: str, address: str, limits: LoginLimits) -> Select[Any
 def note_success(attempt_id: int) -> Update:
     """The password was right: earlier failures for this name count no more."""
     return update(login_attempts).where(login_attempts.c.id == attempt_id).values(succeeded=True)
+
+
+def old_attempts(before: datetime) -> Sweep:
+    """The attempts that are older than that moment: long past every window."""
+    return Sweep(
+        what="attempts to sign in",
+        key=login_attempts.c.id,
+        past=login_attempts.c.created_at < before,
+        ordered_by=login_attempts.c.created_at,
+        until=before,
+    )
 
 
 def _frees_at(limit: int, *which: ColumnElement[bool]) -> ScalarSelect[Any]:

@@ -66,6 +66,7 @@ class Retention:
     history_days: int = 90
     unused_upload_days: int = 2
     webhook_days: int = 30
+    audit_days: int = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

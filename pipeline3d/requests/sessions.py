@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -35,6 +36,7 @@ from pipeline3d.database.tables import users
 from pipeline3d.requests.accounts import LAST_USED_EVERY_S, hash_api_key, seconds_until
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.leases import make_seconds, seconds_from_now
+from pipeline3d.requests.pruning import Sweep
 
 TOKEN_PREFIX = "p3s_"
 MAX_USER_AGENT = 300
@@ -147,6 +149,17 @@ def end_session_of(token_hash: str) -> Update:
         update(sessions)
         .where(sessions.c.token_hash == token_hash, sessions.c.revoked_at.is_(None))
         .values(revoked_at=func.now())
+    )
+
+
+def ended_sessions(before: datetime) -> Sweep:
+    """The sessions that ended before that moment."""
+    return Sweep(
+        what="ended sessions",
+        key=sessions.c.id,
+        past=(sessions.c.expires_at < before) | (sessions.c.revoked_at < before),
+        ordered_by=sessions.c.created_at,
+        until=before,
     )
 
 

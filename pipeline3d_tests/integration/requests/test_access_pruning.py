@@ -1,0 +1,73 @@
+"""What the prune forgets of logins, sessions and the audit log, and what it keeps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pipeline3d.database.access_tables import audit_log, login_attempts, sessions
+from pipeline3d.database.tables import api_keys
+from pipeline3d.requests import accounts, audit, keys, logins
+from pipeline3d.requests import sessions as session_statements
+from pipeline3d.requests.housekeeping import Housekeeper
+from pipeline3d.requests.leases import seconds_from_now
+
+DAY_S = 86400
+
+
+@pytest.fixture
+def sweep(engine):
+    """Sweep what ended ten days ago; a dry run first, which must count the same."""
+    housekeeper = Housekeeper(engine)
+    before = housekeeper.read_clock() - timedelta(days=10)
+
+    def run(of):
+        planned = housekeeper.sweep(of(before), dry_run=True)
+        assert housekeeper.sweep(of(before), dry_run=False) == planned
+        return planned
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("table", "of", "row"),
+    [
+        (audit_log, audit.old_lines, {"action": "key.created"}),
+        (login_attempts, logins.old_attempts, {"username": "ada", "address": "", "succeeded": False}),
+    ],
+)
+def test_old_lines_go_and_new_ones_stay(rows, sweep, table, of, row):
+    for age in (12, 11, 9, 0):
+        rows.run(table.insert().values(**row, created_at=seconds_from_now(-age * DAY_S)))
+    assert sweep(of) == 2
+    assert len(rows.run(table.select())) == 2
+
+
+def test_sessions_that_ended_long_ago_go(rows, sweep):
+    ends = [
+        ({"expires_at": seconds_from_now(DAY_S)}, True),
+        ({"expires_at": seconds_from_now(-11 * DAY_S)}, False),
+        ({"expires_at": seconds_from_now(DAY_S), "revoked_at": seconds_from_now(-11 * DAY_S)}, False),
+        ({"expires_at": seconds_from_now(-9 * DAY_S)}, True),
+    ]
+    kept = set()
+    for values, stays in ends:
+        made = session_statements.generate_session()
+        statement = session_statements.create_session(rows.user_id, made, user_agent="", lifetime_s=1)
+        session_id = rows.run(statement)[0].id
+        changed = sessions.update().where(sessions.c.id == session_id)
+        rows.run(changed.values(created_at=seconds_from_now(-20 * DAY_S), **values))
+        kept |= {session_id} if stays else set()
+    assert sweep(session_statements.ended_sessions) == 2
+    assert {row.id for row in rows.run(sessions.select())} == kept
+
+
+def test_only_keys_of_logins_are_forgotten(rows, sweep):
+    for name in ("login", "made by hand"):
+        for ended_s in (-11 * DAY_S, -DAY_S):
+            key = accounts.generate_api_key()
+            rows.run(accounts.create_api_key(rows.user_id, key, name=name, expires_s=ended_s))
+    assert sweep(keys.ended_login_keys) == 1
+    left = rows.run(api_keys.select().where(api_keys.c.expires_at.is_not(None)))
+    assert sorted(row.name for row in left) == ["login", "made by hand", "made by hand"]
