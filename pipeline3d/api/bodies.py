@@ -291,6 +291,16 @@ class Problem(BaseModel):
     errors: list[ProblemField] | None = None
 
 
+class ProblemCodeRead(BaseModel):
+    """What a code means and what to do about it."""
+
+    code: str
+    where: str
+    status: int | None
+    meaning: str
+    remedy: str
+
+
 class Health(BaseModel):
     """The process answers."""
 
