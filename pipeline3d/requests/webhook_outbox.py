@@ -186,7 +186,8 @@ def record_delivered(attempt: Attempt) -> Select[Any]:
         .returning(webhook_endpoints.c.id)
         .cte("works")
     )
-    return select(done).add_cte(_log(attempt), works)
+    # the endpoint before the delivery, as everywhere: whoever deletes it meanwhile is waited for, not crossed
+    return select(func.count(works.c.id)).add_cte(_log(attempt), done)
 
 
 def record_failed(attempt: Attempt, *, disable_after_s: float) -> Select[Any]:

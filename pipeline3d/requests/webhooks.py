@@ -23,7 +23,8 @@ OWNER_DISABLED = "Its owner switched it off."
 
 def hold_owner(user_id: UUID) -> Select[Any]:
     """Hold a user until the end of the transaction: of two who add an endpoint at once, one waits."""
-    return select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=False)
+    # not held against whoever stores a row that refers to the user, such as a job
+    return select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True)
 
 
 def create_endpoint(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -20,8 +21,13 @@ from pipeline3d.requests.webhook_deliveries import deliveries_of_deleted_jobs, o
 from pipeline3d.requests.webhook_events import DEFAULT_EVENTS, WEBHOOKS_CHANNEL
 from pipeline3d.settings import Settings
 from pipeline3d.values import Family, JobState, Kind
+from pipeline3d_tests.servers import wait_until
 
 ADDRESS = "https://shop.example.com/hooks"
+WAITING = (
+    "SELECT count(*) > 0 FROM pg_stat_activity"
+    " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 LINE = "INSERT INTO job_events (job_id, event_type, payload) VALUES (:job, 'INFO', CAST(:p AS jsonb))"
 
 
@@ -101,6 +107,20 @@ def test_what_is_taken_back_is_not_told(rows, engine, heard_by_couriers):
         connection.rollback()
     assert read_deliveries(rows) == []
     assert heard_by_couriers() == 0
+
+
+def test_an_endpoint_that_is_being_deleted_does_not_keep_a_job_from_ending(rows, engine):
+    endpoint = subscribe(rows)
+    other = subscribe(rows)
+    job_id = rows.make()
+    with engine.connect() as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute(webhooks.delete_endpoint(rows.user_id, endpoint.id))
+        ended = pool.submit(rows.run, changes.request_cancel(job_id))
+        wait_until(lambda: rows.run(text(WAITING))[0][0], what="the end waits", interval_s=0.005)
+        connection.commit()
+        ended.result(20)
+    assert rows.row(job_id).state == JobState.CANCELED
+    assert [delivery.endpoint_id for delivery in read_deliveries(rows)] == [other.id]
 
 
 def test_one_statement_that_ends_many_jobs_tells_of_each(rows):

@@ -81,6 +81,14 @@ END
 """
 """The name of a line of history for those who are told of it: `requests.event_types` in SQL."""
 
+IS_SUBSCRIBED = """
+CREATE FUNCTION is_subscribed(named text[], event text) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN event = ANY (
+    CASE WHEN named = '{}' THEN '{job.succeeded,job.failed,job.canceled,job.expired}'::text[] ELSE named END
+)
+"""
+"""Whether a subscription hears an event; one that names none hears how a job ended."""
+
 QUEUE_WEBHOOKS = """
 CREATE FUNCTION queue_webhooks() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -111,16 +119,16 @@ BEGIN
         CROSS JOIN LATERAL (SELECT * FROM jobs WHERE jobs.id = added.job_id LIMIT 1) AS job
         CROSS JOIN LATERAL (SELECT job_event_name(added.payload) AS event) AS name
         CROSS JOIN LATERAL (
-            SELECT e.id AS endpoint_id, e.url, 'standard' AS format, e.events FROM webhook_endpoints AS e
-            WHERE e.user_id = job.user_id AND e.is_active
+            -- Held until the commit: where an endpoint is being deleted, this waits and then leaves it out.
+            SELECT * FROM (
+                SELECT e.id AS endpoint_id, e.url, 'standard' AS format FROM webhook_endpoints AS e
+                WHERE e.user_id = job.user_id AND e.is_active AND is_subscribed(e.events, name.event)
+                FOR KEY SHARE
+            ) AS endpoint
             UNION ALL
-            SELECT NULL, job.callback_url, coalesce(job.callback_format, 'standard'), job.callback_events
-            WHERE job.callback_url IS NOT NULL
-        ) AS target
-    WHERE name.event = ANY (
-        CASE WHEN target.events = '{}'
-            THEN '{job.succeeded,job.failed,job.canceled,job.expired}'::text[] ELSE target.events END
-    );
+            SELECT NULL, job.callback_url, coalesce(job.callback_format, 'standard')
+            WHERE job.callback_url IS NOT NULL AND is_subscribed(job.callback_events, name.event)
+        ) AS target;
     IF FOUND THEN
         PERFORM pg_notify('pipeline3d_webhooks', '');
     END IF;
@@ -672,7 +680,7 @@ def upgrade() -> None:
             "FOR EACH ROW EXECUTE FUNCTION pipeline3d_tell_of_access()"
         )
     op.execute("UPDATE users SET role = 'admin' WHERE is_superuser")
-    for definition in (JOB_EVENT_NAME, QUEUE_WEBHOOKS, ON_NEW_LINES):
+    for definition in (JOB_EVENT_NAME, IS_SUBSCRIBED, QUEUE_WEBHOOKS, ON_NEW_LINES):
         op.execute(definition)
     # what a key could do until now is everything of its user
     op.execute("UPDATE api_keys SET scopes = '{}'")
@@ -681,6 +689,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER queue_webhooks ON job_events")
     op.execute("DROP FUNCTION queue_webhooks()")
+    op.execute("DROP FUNCTION is_subscribed(text[], text)")
     op.execute("DROP FUNCTION job_event_name(jsonb)")
     for table in ("users", "api_keys"):
         op.execute(f"DROP TRIGGER tell_of_access ON {table}")
