@@ -27,6 +27,11 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 
 STATUS_BY_CODE: dict[str, int] = {
+    "address_too_long": 414,
+    "headers_too_large": 431,
+    "request_timeout": 408,
+    "dagster_unavailable": 502,
+    "dagster_too_slow": 504,
     "invalid_api_key": 403,
     "inactive_user": 400,
     "not_retryable": 409,

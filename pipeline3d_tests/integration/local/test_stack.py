@@ -69,6 +69,24 @@ def test_a_killed_program_is_started_again(tmp_path, journal, fake_programs):
     assert len(read_events(journal, "begin")) == 4
 
 
+def test_a_start_does_not_wait_for_a_program_that_is_not_awaited(tmp_path, journal, fake_programs):
+    never = Program(
+        name="never",
+        command=[sys.executable, "-c", "import time; time.sleep(600)"],
+        directory=tmp_path,
+        ready=replace(fake_programs[0].ready, url="http://127.0.0.1:1/"),
+        after=(fake_programs[-1].name,),
+        awaited=False,
+        stop_signal="KILL",
+        stop_timeout_s=0,
+    )
+    with DataLock(tmp_path / "data") as lock, Stack(lock) as stack:
+        stack.start([*fake_programs, never], deadline_s=60)
+        wait_until(lambda: stack.pid_of("never") is not None, what="the last program's begin")
+        assert stack.stop() < 10
+    assert find_processes_of(tmp_path / "data") == []
+
+
 def test_stubborn_programs_are_stopped_within_ten_seconds(tmp_path, journal):
     programs = build_programs(choose_free_ports(NAMES).values(), journal, ["--stubborn"])
     with DataLock(tmp_path / "data") as lock, Stack(lock) as stack:
