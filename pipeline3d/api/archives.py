@@ -80,12 +80,17 @@ async def stream_archive(
     await places.enter(user_id)
     try:
         chunks = write_archive(services.store, job, chosen)
-        # The first chunk comes before the answer begins: what is wrong from the start is answered as such.
-        first = await services.transfers.run(next, chunks)
+        # The first piece comes before the answer begins: what is wrong from the start is answered as such.
+        first = await services.transfers.run(_begin, chunks)
         return ArchiveResponse(_send(services, first, chunks), f"{job.id}.zip", places, user_id)
     except BaseException:
         places.leave(user_id)
         raise
+
+
+def _begin(chunks: Iterator[bytes]) -> bytes:
+    """The head of the first member and what follows it, for which the beginning of its content is read."""
+    return next(chunks) + next(chunks)
 
 
 async def _send(services: Services, first: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
