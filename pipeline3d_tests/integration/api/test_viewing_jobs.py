@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from pipeline3d.database.tables import jobs
+from pipeline3d.requests import accounts
 from pipeline3d.store.signed_links import preview_path
-from pipeline3d.values import ArtifactType, FailureReport, Progress, StoredObject
+from pipeline3d.values import ArtifactType, FailureReport, Progress, Scope, StoredObject
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, SIGNING_KEY
 from pipeline3d_tests.servers import wait_until
 
@@ -223,3 +224,94 @@ def test_a_job_is_told_its_place_as_soon_as_it_is_stored_and_has_none_as_soon_as
         assert api.http.get(f"{JOBS}/{job_id}").json()["queue_position"] == 1
     ledger.begin(job_id, attempt=1, run_id="r", delivers=True)
     assert api.http.get(f"{JOBS}/{job_id}").json()["queue_position"] is None
+
+
+class TestDocuments:
+    """GET of one job is written in a way of its own."""
+
+    @pytest.fixture
+    def every_sort(self, api, ledger, store):
+        """Jobs in every state, with whatever a job can have."""
+        odd = {
+            "n": [1, 2.5, -0.0, None, True],
+            "big": 2**70,
+            "text": 'ä\u2028"\\ \U0001f40d',
+            "deep": {"a": [{}]},
+        }
+        made = []
+        for state in ("QUEUED", "RUNNING", "CANCELING", "CANCELED", "FAILED", "SUCCEEDED", "EXPIRED"):
+            beyond_64_bits = {"huge": 2**70} if state == "SUCCEEDED" else {}
+            metadata = odd | beyond_64_bits
+            job_id = api.rows.make(prompt='say "hi"', tags=("a", "b"), metadata=metadata, priority=3)
+            made.append(job_id)
+            if state not in ("QUEUED", "EXPIRED"):
+                ledger.begin(job_id, attempt=1, run_id=state, delivers=True)
+                for name in ("b.glb", "a.glb"):
+                    stored = store.put_bytes(f"jobs/{job_id}/mesh/{name}", b"x", "model/gltf-binary")
+                    ledger.record_artifact(
+                        job_id, 1, "mesh", name, ArtifactType.OUTPUT_MODEL, stored, {"faces": 8, "x": 0.1}
+                    )
+                ledger.report_progress(
+                    job_id,
+                    state,
+                    Progress(percent=9, stage="mesh", stage_number=1, stage_count=2, message=""),
+                )
+            if state in ("CANCELING", "CANCELED"):
+                ledger.request_cancel(job_id)
+            if state == "CANCELED":
+                ledger.mark_canceled(job_id, state)
+            if state == "FAILED":
+                ledger.fail(job_id, state, BAD)
+            if state == "SUCCEEDED":
+                ledger.succeed(job_id, state)
+            if state == "EXPIRED":
+                api.rows.run(jobs.update().where(jobs.c.id == job_id).values(deadline=jobs.c.created_at))
+                ledger.expire_overdue()
+            assert api.rows.row(job_id).state == state
+        return made
+
+    def test_it_says_what_a_list_says_and_whatever_way_it_is_asked_for(self, api, every_sort):
+        told_by_list = {job["id"]: job for job in api.http.get(f"{JOBS}/").json()}
+        assert len(told_by_list) == len(every_sort)
+        moving = ("estimated_start_at", "estimated_completion_at", "queue_position", "waiting_reason")
+        for job_id in every_sort:
+            expected = told_by_list[str(job_id)]
+            assert len(expected["artifacts"]) in (0, 2)
+            # another spelling of the id goes the way of all other routes
+            for spelling in (str(job_id), str(job_id).upper(), f"{{{job_id}}}", f"{job_id}/"):
+                answer = api.http.get(f"{JOBS}/{spelling}")
+                job = answer.json()
+                assert list(job) == list(expected)
+                assert [job[name] for name in job if name not in moving] == [
+                    expected[name] for name in job if name not in moving
+                ]
+                assert answer.headers["content-type"] == "application/json"
+
+    def test_a_caller_who_has_it_already_is_told_so_without_it(self, api, ledger):
+        job_id = api.rows.make()
+        api.finish(ledger, job_id, None)
+        path = f"{JOBS}/{job_id}"
+        first = api.http.get(path)
+        tag = first.headers["etag"]
+        for path in (f"{JOBS}/{job_id}", f"{JOBS}/{job_id}/"):
+            for known in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+                answer = api.http.get(path, headers={"If-None-Match": known})
+                assert (answer.status_code, answer.content) == (304, b"")
+                assert answer.headers["etag"] == tag
+            assert api.http.get(path, headers={"If-None-Match": '"other"'}).content == first.content
+        api.http.patch(f"{JOBS}/{job_id}", json={"tags": ["new"]})
+        changed = api.http.get(path, headers={"If-None-Match": tag})
+        assert (changed.status_code, changed.json()["tags"]) == (200, ["new"])
+        assert changed.headers["etag"] != tag
+        assert changed.headers["cache-control"] == "private, no-cache"
+
+    def test_it_is_refused_as_everywhere_else(self, api, as_other):
+        path = f"{JOBS}/{api.rows.make()}"
+        assert api.http.get(path, headers={"x-api-key": ""}).status_code == 401
+        assert api.http.get(path, headers={"x-api-key": "unknown"}).status_code == 403
+        assert api.http.get(path, headers=as_other).json()["code"] == "unknown_job"
+        key = accounts.generate_api_key()
+        made = accounts.create_api_key(api.rows.user_id, key, name="w", scopes=[Scope.JOBS_WRITE])
+        api.rows.run(made)
+        answer = api.http.get(path, headers={"x-api-key": key})
+        assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
