@@ -8,12 +8,14 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row
 
+from pipeline3d.api.audit import audit
 from pipeline3d.api.change_forms import ExpiryBody
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.errors import InvalidParameters, RequestError
 from pipeline3d.requests import amending, changes
 from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.audit import Action
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.values import JobState
 
@@ -23,7 +25,8 @@ _UNDER_WAY = (JobState.QUEUED, JobState.RUNNING)
 async def cancel_job(services: Services, account: Account, job_id: UUID) -> Row[Any]:
     """End a job of the caller: at once while it waits, as soon as its run has stopped while it runs."""
     await read_own_job(services, account, job_id)
-    await services.first(changes.request_cancel(job_id))
+    if await services.first(changes.request_cancel(job_id)) is not None:
+        await audit(services, account, Action.JOB_CANCELED, f"job:{job_id}")
     return await read_own_job(services, account, job_id)
 
 

@@ -21,7 +21,7 @@ from pipeline3d.api.callers import (
 )
 from pipeline3d.api.login import check_login, check_own_password
 from pipeline3d.api.services import Services
-from pipeline3d.errors import NotAuthenticated, NotYours, RequestError
+from pipeline3d.errors import NotAuthenticated, NotYours
 from pipeline3d.requests import accounts, keys, sessions
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action, audited
@@ -74,7 +74,7 @@ async def read_current(services: Services, request: Request) -> SessionRead:
 async def sign_out(services: Services, account: Account, response: Response) -> None:
     """End the session that asks, and have the browser forget its cookie."""
     if account.session_id is None:
-        raise RequestError(
+        raise NotAuthenticated(
             "A key has no session to end.", code="no_session", hint="DELETE /api/v1/keys/{id} revokes a key."
         )
     await end_sessions(services, account, only=account.session_id, action=Action.SIGNED_OUT)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from pipeline3d.api import sharing
+from pipeline3d.api.audit import audit
 from pipeline3d.api.auth import Reader, allowed
 from pipeline3d.api.file_bodies import ShareBody, SharedRead, ShareMade, ShareRead
 from pipeline3d.api.routers.artifacts import KeyPart
@@ -17,6 +18,7 @@ from pipeline3d.api.services import AppServices
 from pipeline3d.api.share_page import build_policy, render_page
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.audit import Action
 from pipeline3d.values import Scope
 
 router = APIRouter(prefix="/jobs", tags=["shares"])
@@ -33,7 +35,10 @@ async def create_share(
 ) -> ShareMade:
     """A stable link to what the job made, for people without an account. Shown this once."""
     job = await read_own_job(services, account, job_id)
-    return await sharing.create_share(services, account.id, job, body, str(request.base_url))
+    made = await sharing.create_share(services, account.id, job, body, str(request.base_url))
+    told = {"job": str(job_id), "scope": body.scope, "expires_in_s": body.expires_in_s}
+    await audit(services, account, Action.SHARE_CREATED, f"share:{made.id}", told)
+    return made
 
 
 @router.get("/{job_id}/shares")
@@ -48,6 +53,7 @@ async def list_shares(job_id: UUID, account: Reader, services: AppServices) -> l
 async def revoke_share(job_id: UUID, share_id: UUID, account: Sharer, services: AppServices) -> None:
     """End a share link at once."""
     await sharing.revoke_share(services, await read_own_job(services, account, job_id), share_id)
+    await audit(services, account, Action.SHARE_REVOKED, f"share:{share_id}", {"job": str(job_id)})
 
 
 @public_router.get(

@@ -202,6 +202,22 @@ class TestAuditLog:
         assert page["lines"][0]["subject"] == f"user:{user['id']}"
         assert "secret" not in str(page)
 
+    def test_what_an_owner_does_to_jobs_is_written_down_once(self, api, rows):
+        job_id = rows.make()
+        made = api.http.post(f"/api/v1/jobs/{job_id}/shares", json={}).json()
+        api.http.delete(f"/api/v1/jobs/{job_id}/shares/{made['id']}")
+        for _ in range(2):
+            api.http.post(f"/api/v1/jobs/{job_id}/cancel")
+        api.http.delete(f"/api/v1/jobs/{job_id}")
+        lines = rows.run(audit_log.select().order_by(audit_log.c.id))
+        assert [(line.action, line.subject) for line in lines] == [
+            ("share.created", f"share:{made['id']}"),
+            ("share.revoked", f"share:{made['id']}"),
+            ("job.canceled", f"job:{job_id}"),
+            ("job.deleted", f"job:{job_id}"),
+        ]
+        assert made["token"] not in repr(lines)
+
     def test_a_refused_change_leaves_no_line(self, api, rows):
         change(api, {"id": NOBODY}, 404, role="admin")
         assert rows.run(audit_log.select()) == []

@@ -195,3 +195,23 @@ def test_a_new_limit_has_the_month_added_up_anew(caller, limit, rows):
     caller().create(cost=4)  # and its job was never stored
     rows.run(forget_used([UUID(str(owner))]))
     assert caller().create(cost=5) == []
+
+
+def test_over_http_a_limit_is_429_with_its_code_and_the_time_to_wait(api, limit, rows):
+    owner = limit(monthly_cost_units=0)
+    refused = api.create()
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert 0 < int(refused.headers["retry-after"]) <= 31 * 86400
+    limit(monthly_cost_units=1000, max_open_jobs=1)
+    assert api.create().status_code == 201
+    assert used(rows, owner) == float(rows.run(jobs.select())[0].cost_units)
+    refused = api.create()
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_open_jobs")
+    assert len(rows.run(jobs.select())) == 1
+
+
+def test_a_job_says_which_key_asked_for_it(api, limit, rows):
+    key_id = limit(of_key=True, max_open_jobs=1)
+    assert api.create().status_code == 201
+    assert [row.key_id for row in rows.run(jobs.select())] == [key_id]
+    assert api.create().json()["code"] == "too_many_open_jobs"

@@ -212,7 +212,7 @@ def test_nobody_ends_the_sessions_of_others(signed_in, api_url, as_other):
 
 
 def test_a_key_has_no_session_to_end(api):
-    assert codes(api.http.delete(SESSION)) == [(400, "no_session")]
+    assert codes(api.http.delete(SESSION)) == [(401, "no_session")]
 
 
 @pytest.fixture
