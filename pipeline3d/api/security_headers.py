@@ -40,6 +40,9 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
+        seconds = settings.hsts_max_age_s
+        self._strict_transport = f"max-age={seconds}".encode() if seconds else b""
+        self._is_always_tls = (settings.api_url or "").startswith("https:")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -75,9 +78,15 @@ class SecurityHeaders:
         ]
         if b"json" in set_by_route.get(b"content-type", b"") and has_credentials(scope):
             wanted.append((b"cache-control", b"no-store"))
-        if self._settings.hsts_max_age_s and is_secure(HTTPConnection(scope), self._settings):
-            wanted.append((b"strict-transport-security", f"max-age={self._settings.hsts_max_age_s}".encode()))
+        if self._strict_transport and self._came_by_tls(scope):
+            wanted.append((b"strict-transport-security", self._strict_transport))
         headers.extend(header for header in wanted if header[0] not in set_by_route)
+
+    def _came_by_tls(self, scope: Scope) -> bool:
+        if self._is_always_tls or scope.get("scheme") == "https":
+            return True
+        # what a proxy says, where one is believed
+        return bool(self._settings.trusted_proxies) and is_secure(HTTPConnection(scope), self._settings)
 
 
 def has_credentials(scope: Scope) -> bool:
@@ -86,8 +95,9 @@ def has_credentials(scope: Scope) -> bool:
 
 
 def _is_documentation(scope: Scope, message: Message) -> bool:
-    kind = Headers(raw=message["headers"]).get("content-type", "")
-    return str(scope["path"]).startswith(DOCUMENTATION) and kind.startswith("text/html")
+    if not str(scope["path"]).startswith(DOCUMENTATION):
+        return False
+    return Headers(raw=message["headers"]).get("content-type", "").startswith("text/html")
 
 
 def documentation_policy(page: bytes) -> str:
