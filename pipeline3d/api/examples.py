@@ -107,4 +107,27 @@ EXAMPLES: dict[tuple[str, str], dict[str, Any]] = {
             "sha256": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
         }
     },
+    ("post", "/api/v1/webhooks"): {
+        "request": {
+            "How jobs end": {"url": "https://shop.example.com/hooks/3d"},
+            "Each file as it lands": {
+                "url": "https://shop.example.com/hooks/files",
+                "events": ["job.artifact", "job.failed"],
+                "description": "the shop's importer",
+            },
+        },
+        "201": {
+            "id": "0199b3a2-11f0-7d1c-8c55-0c9f6d2b7e42",
+            "url": "https://shop.example.com/hooks/3d",
+            "description": "",
+            "events": [],
+            "is_active": True,
+            "failing_since": None,
+            "disabled_at": None,
+            "disabled_reason": None,
+            "created_at": "2026-11-23T09:30:00.000000Z",
+            "updated_at": "2026-11-23T09:30:00.000000Z",
+            "secret": "whsec_…",
+        },
+    },
 }

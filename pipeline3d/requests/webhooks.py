@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, Text, Update, delete, exists, func, insert, literal, select, update
+from sqlalchemy import Select, Text, Update, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as POSTGRES_UUID
 
@@ -106,15 +106,6 @@ def delete_endpoint(user_id: UUID, endpoint_id: UUID) -> Any:
         delete(webhook_endpoints)
         .where(webhook_endpoints.c.id == endpoint_id, webhook_endpoints.c.user_id == user_id)
         .returning(webhook_endpoints.c.id)
-    )
-
-
-def is_own_endpoint(user_id: UUID) -> Any:
-    """Whether a delivery's endpoint belongs to this user and is on."""
-    return exists().where(
-        webhook_endpoints.c.id == webhook_deliveries.c.endpoint_id,
-        webhook_endpoints.c.user_id == user_id,
-        webhook_endpoints.c.is_active,
     )
 
 
