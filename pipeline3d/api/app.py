@@ -54,7 +54,7 @@ STATIC = Path(__file__).parent / "static"
 EXPOSED_HEADERS = [
     *("X-Request-ID", "Retry-After", "Idempotency-Replayed", "ETag"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
-    *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped"),
+    *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped", "Content-Disposition"),
 ]
 
 

@@ -113,4 +113,5 @@ def test_pages_of_the_studio_and_configured_ones_may_use_the_store():
         "http://127.0.0.1:5002",
         "http://localhost:5002",
         "https://shop.example",
+        "null",  # a page that was led there by a redirect of the API
     )
