@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, Field, Strict
 
 from pipeline3d.requests.event_types import JobEventType
 from pipeline3d.requests.outlook import MOST_COUNTED, WaitingReason
@@ -42,6 +42,8 @@ def _moment_or_seconds(value: Any) -> Any:
     return value
 
 
+Moment = Annotated[AwareDatetime, Strict()]
+"""Never a number, which would be taken for seconds since 1970."""
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_TIME_S, allow_inf_nan=False)]
 
 
@@ -82,12 +84,12 @@ class JobCreate(BaseModel):
     tags: Annotated[list[Annotated[Text, Field(min_length=1, max_length=50)]], Field(max_length=20)] = []
     metadata: Json = Field(default_factory=dict, description="Kept and returned as it is.")
     deadline: Annotated[
-        AwareDatetime | Seconds | None,
+        Moment | Seconds | None,
         BeforeValidator(_moment_or_seconds),
         Field(description="A moment, or seconds from now. It ends EXPIRED if it has not begun by then."),
     ] = None
     expires_at: Annotated[
-        AwareDatetime | None,
+        Moment | None,
         BeforeValidator(_moment_or_seconds),
         Field(description="Its files are kept until then; without it as long as the installation keeps any."),
     ] = None

@@ -25,6 +25,7 @@ from pipeline3d.api.compatibility import FORMS
 from pipeline3d.api.presenting import JOBS_PATH
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import missing_job, view_known_jobs
+from pipeline3d.api.waiting import wait_as_preferred
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
 from pipeline3d.values import Scope
@@ -40,7 +41,9 @@ async def answer_with_job(request: Request) -> Response:
     given = Response()
     account = await require_account(request, services, given, None)
     check_scope(account, Scope.JOBS_READ)
-    body = await write_job(services, account, request.path_params["job_id"])
+    job_id = request.path_params["job_id"]
+    given.headers.update(await wait_as_preferred(services, account, job_id, request.headers.get("prefer")))
+    body = await write_job(services, account, job_id)
     present = FORMS.get(account.compatibility or "")
     if present is not None:
         body = json.dumps(present(json.loads(body)), ensure_ascii=False).encode()

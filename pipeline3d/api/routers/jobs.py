@@ -21,6 +21,7 @@ from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
 from pipeline3d.api.services import AppServices, Services
 from pipeline3d.api.viewing import view_jobs
+from pipeline3d.api.waiting import Prefer, wait_as_preferred
 from pipeline3d.values import JobState
 
 router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
@@ -69,8 +70,10 @@ async def read_job(
     request: Request,
     response: Response,
     if_none_match: Annotated[str | None, Header(description="The ETag of the answer before.")] = None,
+    prefer: Prefer = None,
 ) -> Response:
-    """One job."""
+    """One job; with Prefer: wait=n, once it has ended or n seconds are up."""
+    response.headers.update(await wait_as_preferred(services, account, job_id, prefer))
     return answer_tagged(request, await write_job(services, account, job_id), response)
 
 

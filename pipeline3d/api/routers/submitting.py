@@ -18,6 +18,7 @@ from pipeline3d.api.creating import create_or_estimate, respond, respond_when_en
 from pipeline3d.api.estimating import DryRun, Estimate, estimate_job
 from pipeline3d.api.rerunning import Changes, rerun_job
 from pipeline3d.api.services import AppServices
+from pipeline3d.api.waiting import Prefer
 
 router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
 
@@ -27,10 +28,6 @@ IdempotencyKey = Annotated[
         description="1 to 255 printable ASCII characters. The same request again with the same key gets the "
         "same answer for 24 hours and makes nothing."
     ),
-]
-Prefer = Annotated[
-    str | None,
-    Header(description="`wait=n`: answer when the job has ended, or after n seconds (1 to 60) as it stands."),
 ]
 
 
