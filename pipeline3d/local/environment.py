@@ -100,8 +100,8 @@ def _keep_what_counts(configured: Mapping[str, str], embedded: frozenset[str]) -
 def plan_studio_origins(state: LocalState, configured_origins: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Page origins that may use the object store from a browser: our own page's, and the configured ones.
 
-    Browsers say `null` where another page was redirected here by the API, as a share link in somebody's viewer
-    is. It gives nobody anything: the store knows no cookies, only the signature of each link.
+    Browsers say `null` where another page was redirected here by the API, as by a share link in somebody's
+    viewer. It gives nobody anything: the store knows no cookies, only the signature of each link.
     """
     port = state.ports["api"]
     return (f"http://{LOOPBACK}:{port}", f"http://localhost:{port}", *configured_origins, "null")
