@@ -100,13 +100,17 @@ class AccountCache:
         await self._engine.dispose()
 
     async def _listen(self) -> None:
+        was_told = False
         while True:
             try:
                 async with listening_async(self._engine, ACCESS_CHANNEL) as listener:
                     self.forget()  # what was said before is lost
+                    was_told = False
                     while True:
                         if await listener.wait(LISTEN_AGAIN_S):
                             self.forget()
             except (DatabaseUnavailable, psycopg.Error, OSError) as error:
-                logger.warning("Changes of users and keys are not heard of at once now: %s", error)
+                if not was_told:
+                    logger.warning("Changes of users and keys are not heard of at once now: %s", error)
+                was_told = True
             await asyncio.sleep(BACK_OFF_S)
