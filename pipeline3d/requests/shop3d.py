@@ -67,7 +67,7 @@ def describe_failure(state: str, message: str | None) -> str | None:
         return "The job was canceled."
     if state == JobState.EXPIRED:
         return "The job's deadline passed before it began."
-    return message if state == JobState.FAILED else None
+    return (message or "The job failed.") if state == JobState.FAILED else None
 
 
 def storefront_address(params: Mapping[str, Any], api_url: str | None = None) -> str:

@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline3d.api.predecessors.image_jobs import name_source
 from pipeline3d.errors import InvalidParameters
@@ -311,6 +313,15 @@ def test_a_model_is_a_job_of_this_service_or_an_upload_and_nothing_else(model_ur
         assert caught.value.code == "unsupported_model_url"
     else:
         assert name_source(model_url, "https://3d.example.com") == source
+
+
+@given(model_url=st.text(max_size=80) | st.just(f"https://3d.example.com/api/v1/jobs/{JOB}"))
+def test_whatever_is_named_is_a_job_an_upload_or_refused(model_url):
+    try:
+        source = name_source(model_url, "https://3d.example.com")
+    except InvalidParameters:
+        return
+    assert isinstance(source, UUID) or source == model_url
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,16 @@ from uuid import UUID
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 
 from pipeline3d.api.predecessors.shopify import is_signed
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.tables import models
-from pipeline3d.requests import shop3d
+from pipeline3d.requests import changes, shop3d
 from pipeline3d.requests.webhook_secrets import ensure_account_secret
-from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind, Progress
+from pipeline3d.values import STAGES_BY_ROUTE, ArtifactType, FailureReport, JobState, Kind, Progress
 from pipeline3d_tests.integration.api.api_fixtures import serving
 from pipeline3d_tests.integration.courier.receiving import LOOPBACK, delivering, quick_policy, receiving
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, USERNAME
@@ -37,6 +39,7 @@ PRODUCT = {
     "imageUrls": ["https://cdn.example.com/a.jpg", "https://cdn.example.com/b.jpg"],
     "metadata": {"productTitle": "Mug"},
 }
+ALL_STAGES = sorted({stage for stages in STAGES_BY_ROUTE.values() for stage in stages})
 JOB_FIELDS = {
     *("id", "shop", "productId", "productHandle", "variantId", "status", "modelUrl", "errorMessage"),
     *("metadata", "createdAt", "updatedAt", "completedAt"),
@@ -444,6 +447,22 @@ class TestCallback:
         body = shop3d.build_callback("j", state, {"shop": "s"}, stage=stage, error=None, metadata={})
         assert (body["status"], body["progress"], body["metadata"].get("step")) == (status, progress, step)
 
+    @given(
+        state=st.sampled_from(JobState),
+        stage=st.none() | st.sampled_from(ALL_STAGES) | st.text(max_size=9),
+        params=st.dictionaries(st.sampled_from(["shop", "product_id", "quality"]), st.text(max_size=9)),
+        error=st.none()
+        | st.fixed_dictionaries({"code": st.text(max_size=9), "message": st.text(max_size=9)}),
+    )
+    def test_every_job_can_be_told_whatever_became_of_it(self, state, stage, params, error):
+        metadata = {"step": "mine"}
+        body = shop3d.build_callback("j", state, params, stage=stage, error=error, metadata=metadata)
+        json.dumps(body)
+        assert body["status"] in {"pending", "processing", "completed", "failed"}
+        assert ("modelUrl" in body) == (body["status"] == "completed")
+        assert ("progress" in body) == (body["status"] != "failed")
+        assert 0 <= body.get("progress", 0) <= 100
+
     @pytest.mark.parametrize(
         ("state", "error", "message", "error_type"),
         [
@@ -490,6 +509,10 @@ class TestShopifysWebhooks:
         assert is_signed(SECRET, b'{"id": 1}', sign(b'{"id": 1}'))
         assert not is_signed(SECRET, b'{"id":1}', sign(b'{"id": 1}'))
 
+    @given(signature=st.text(max_size=60))
+    def test_no_text_is_a_signature_by_chance_and_none_breaks_the_check(self, signature):
+        assert not is_signed(SECRET, b"{}", signature)
+
     def test_without_the_secret_none_is_taken_and_the_reason_is_told(self, api):
         answer = api.http.post(
             "/api/webhooks/products/delete", json={"id": 1}, headers={"x-shopify-shop-domain": OPEN_SHOP}
@@ -513,6 +536,20 @@ class TestShopifysWebhooks:
         assert tell("app/uninstalled", {"id": 1}).text == "OK"
         assert [rows.row(job_id).deleted_at is not None for job_id in gone] == [True, True]
         assert rows.row(foreign).deleted_at is None
+
+    def test_shopify_is_to_ask_again_while_a_job_is_still_needed(self, tell, create, succeed, rows):
+        needed, free = create(), create(variantId="9")
+        succeed(needed)
+        export = rows.make(
+            kind=Kind.EXPORT_MODEL, model_id="export-v1", params={"source_job_id": str(needed)}
+        )
+        answer = tell("products/delete", {"id": 123})
+        assert (answer.status_code, answer.json()["code"]) == (503, "deletion_under_way")
+        assert answer.headers["retry-after"]
+        assert [rows.row(job_id).deleted_at is None for job_id in (needed, free)] == [True, False]
+        rows.run(changes.request_cancel(export))
+        assert tell("products/delete", {"id": 123}).status_code == 200
+        assert rows.row(needed).deleted_at is not None
 
     def test_a_shop_that_is_not_open_is_answered_and_left_alone(self, tell, create, rows):
         job_id = create(shop=CLOSED_SHOP)

@@ -16,7 +16,7 @@ from pipeline3d.requests import accounts, products, shop3d
 from pipeline3d.requests.accounts import Account, account_of_row
 
 LONGEST_S = 4.0
-"""Shopify waits 5 seconds for an answer, and asks again for two days."""
+"""Shopify waits 5 seconds for an answer, and asks again for some hours."""
 MOST_PHOTOS = 8
 _ID = re.compile(r"[A-Za-z0-9:/._-]{1,255}")
 _ADDRESS = re.compile(r"https?://\S{4,2040}")
