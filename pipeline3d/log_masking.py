@@ -81,4 +81,4 @@ def mask_logs() -> None:
         return mask(format_exception(self, ei))  # type: ignore[arg-type]
 
     formatException.masks = True  # type: ignore[attr-defined]
-    logging.Formatter.formatException = formatException  # type: ignore[assignment,method-assign]
+    logging.Formatter.formatException = formatException  # type: ignore[method-assign]

@@ -48,6 +48,11 @@ def test_every_answer_tells_browsers_what_not_to_do(api_url, rows, method, path,
     assert "x-request-id" in answer.headers or method == "OPTIONS"
 
 
+@pytest.mark.parametrize("path", ["/previews/x/y/z.png", "/s/x/z.png"])
+def test_what_signed_links_show_may_be_shown_on_other_peoples_pages(api_url, path):
+    assert httpx.get(api_url + path).headers["cross-origin-resource-policy"] == "cross-origin"
+
+
 def test_what_a_key_opens_is_kept_by_no_cache(api, api_url):
     assert api.http.get(f"{JOBS}/").headers["cache-control"] == "no-store"
     assert "no-store" not in httpx.get(f"{api_url}/api/v1/models").headers.get("cache-control", "")
