@@ -88,13 +88,17 @@ async def store_jobs(
     use: KeyUse | None = None,
     batch: NewBatch | None = None,
 ) -> list[Row[Any]]:
-    """Store checked jobs in one statement; their rows. None come back where the key was taken before.
+    """Store checked jobs in one statement; what Postgres made of them, nothing where the key was taken.
 
     Raises LimitReached where the account or its key may not have so many, or such expensive ones.
     """
     units = float(sum(job.cost_units for job in jobs))
     await check_may_create(services, account, jobs=len(jobs), cost_units=units)
-    statement = creation.create_jobs(keyed=use is not None, batched=batch is not None)
+    statement = creation.create_jobs(
+        keyed=use is not None,
+        batched=batch is not None,
+        uploads=any(job.upload is not None for job in jobs),
+    )
     try:
         rows = await services.all(statement, **creation.values_of(jobs, key=use, batch=batch))
     except Exception:
@@ -105,8 +109,9 @@ async def store_jobs(
     return rows
 
 
-async def view_created(services: Services, job: NewJob, row: Row[Any]) -> JobRead:
-    """A job that was stored in this moment: nothing but its input belongs to it."""
+async def view_created(services: Services, job: NewJob, made: Row[Any]) -> JobRead:
+    """A job that was stored in this moment: only its input belongs to it, and nothing is read again."""
+    row = creation.as_stored(job, made)
     artifacts = {row.id: [present_input(row, job.upload)]} if job.upload is not None else {}
     [shown] = await view_known_jobs(services, [row], artifacts, patience_s=PLACE_PATIENCE_S)
     return shown

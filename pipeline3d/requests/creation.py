@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
 import uuid_utils.compat
 from sqlalchemy import (
+    CTE,
     Float,
     Integer,
     Numeric,
+    Row,
     Select,
     SmallInteger,
     Text,
@@ -138,14 +141,20 @@ _UPLOADED: dict[str, Any] = {
 }
 
 
-@lru_cache(maxsize=4)
-def create_jobs(*, keyed: bool = False, batched: bool = False) -> Select[Any]:
-    """Store requests; their rows with the tier of their models. Built once; binds what `values_of` gives.
+_RETURNED = ("id", "model_id", "state", "attempt", "created_at", "updated_at", "deadline", "expires_at")
+"""What only Postgres knows of a new row, and what the line of history needs: see `as_stored`."""
 
-    With `keyed` an idempotency key is taken in the same moment: no row comes back, and nothing is stored,
-    where its user took it before and it still counts. With `batched` the batch is stored with them.
+
+@lru_cache(maxsize=8)
+def create_jobs(*, keyed: bool = False, batched: bool = False, uploads: bool = True) -> Select[Any]:
+    """Store requests; what Postgres made of them, with the tiers of their models. Built once for each form.
+
+    Binds what `values_of` gives. Without `uploads` none of them may have one: that is most often so, and less
+    is to be done. With `keyed` an idempotency key is taken in the same moment: no row comes back, and nothing
+    is stored, where its user took it before and it still counts. With `batched` the batch is stored with them.
     """
-    columns = [column(name, kind) for name, kind in {**_GIVEN, **_COUNTED, **_UPLOADED}.items()]
+    named = {**_GIVEN, **_COUNTED, **(_UPLOADED if uploads else {})}
+    columns = [column(name, kind) for name, kind in named.items()]
     given = (
         func.jsonb_to_recordset(cast(bindparam("the_jobs", type_=Text), JSONB))
         .table_valued(*columns, name="given")
@@ -164,13 +173,32 @@ def create_jobs(*, keyed: bool = False, batched: bool = False) -> Select[Any]:
     created = (
         insert(jobs)
         .from_select([*_GIVEN, "state", "deadline", "expires_at"], rows)
-        .returning(jobs)
+        .returning(*(jobs.c[name] for name in _RETURNED), jobs.c.waits_for)
         .cte("created")
     )
     payload = func.jsonb_build_object("event", "created", "model_id", created.c.model_id)
     tier = select(models.c.tier).where(models.c.id == created.c.model_id).scalar_subquery()
     statement = with_event(created, payload).add_columns(tier.label("tier"))
-    uploads = (
+    if uploads:
+        statement = statement.add_cte(_record_uploads(given, created).cte("uploaded"))
+    if batched:
+        batch = select(
+            *(
+                bindparam(f"the_batch_{name}", type_=batches.c[name].type)
+                for name in ("id", "user_id", "name", "source", "size")
+            ),
+            cast(bindparam("the_batch_refused", type_=Text), JSONB),
+        )
+        if taken is not None:
+            batch = batch.where(exists(select(taken.c.key)))
+        stored = insert(batches).from_select(["id", "user_id", "name", "source", "size", "refused"], batch)
+        statement = statement.add_cte(stored.cte("batch"))
+    return statement
+
+
+def _record_uploads(given: Any, created: CTE) -> Any:
+    """Name what was uploaded for new requests as theirs."""
+    uploaded = (
         select(
             given.c.upload_id,
             created.c.id,
@@ -189,20 +217,7 @@ def create_jobs(*, keyed: bool = False, batched: bool = False) -> Select[Any]:
         *("id", "job_id", "attempt", "asset", "name", "type", "storage_path", "content_type"),
         "file_size_bytes",
     )
-    statement = statement.add_cte(insert(artifacts).from_select(list(names), uploads).cte("uploaded"))
-    if batched:
-        batch = select(
-            *(
-                bindparam(f"the_batch_{name}", type_=batches.c[name].type)
-                for name in ("id", "user_id", "name", "source", "size")
-            ),
-            cast(bindparam("the_batch_refused", type_=Text), JSONB),
-        )
-        if taken is not None:
-            batch = batch.where(exists(select(taken.c.key)))
-        stored = insert(batches).from_select(["id", "user_id", "name", "source", "size", "refused"], batch)
-        statement = statement.add_cte(stored.cte("batch"))
-    return statement
+    return insert(artifacts).from_select(list(names), uploaded)
 
 
 def _take_key() -> Any:
@@ -239,6 +254,21 @@ def values_of(
         }
         values["the_batch_refused"] = json.dumps(batch.refused)
     return values
+
+
+_NOT_BEGUN: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "started_at", "completed_at", "not_before", "leased_at", "lease_until")),
+    **dict.fromkeys(("error_code", "error_stage", "error_message", "error_hint", "error_retryable")),
+    "progress_percent": 0,
+    "progress": None,
+    "stage_seconds": {},
+}
+
+
+def as_stored(job: NewJob, row: Row[Any]) -> Any:
+    """A new request as its row would be read: what was given, and what `create_jobs` brought back."""
+    given = {name: getattr(job, name) for name in _GIVEN}
+    return SimpleNamespace(**{**_NOT_BEGUN, **given, "tags": list(job.tags), **row._mapping})
 
 
 def create_job(job: NewJob) -> Select[Any]:

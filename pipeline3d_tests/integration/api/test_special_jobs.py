@@ -42,6 +42,21 @@ def moment(**ahead):
     return (datetime.now(UTC) + timedelta(**ahead)).isoformat()
 
 
+def test_a_new_job_is_answered_as_it_is_read(api):
+    chosen = {"tags": ["a"], "metadata": {"n": 1}, "priority": 2, "deadline": 600, "expires_in_s": 900}
+    made = [make(api, CUP, **chosen), make(api, CUP, hold=True), api.create().json()]
+    made.append(make(api, EXPORT, input_job_id=made[0]["id"]))
+    for job in made:
+        read = look(api, job)
+        places = ("queue_position", "waiting_reason", "estimated_start_at", "estimated_completion_at")
+        if job["queue_position"] is None and not job["held"] and job["input_job_id"] is None:
+            read |= {name: job[name] for name in places}  # there was no time to look
+        for seen in (job, read):
+            for name in places[2:]:
+                seen.pop(name)
+        assert job == read
+
+
 class TestInput:
     def test_a_job_waits_for_the_model_of_another_and_goes_on_by_itself(self, api, ledger):
         first = make(api, CUP)
