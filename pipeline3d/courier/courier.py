@@ -19,7 +19,7 @@ from pipeline3d.courier.outbox import Delivery, Outbox
 from pipeline3d.courier.policy import CourierPolicy, plan_retry
 from pipeline3d.courier.sending import Outcome, send
 from pipeline3d.courier.signing import sign
-from pipeline3d.errors import DatabaseUnavailable
+from pipeline3d.errors import DatabaseUnavailable, Pipeline3dError
 from pipeline3d.requests.webhook_outbox import Attempt
 
 logger = logging.getLogger("pipeline3d.courier")
@@ -28,6 +28,7 @@ T = TypeVar("T")
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0
 LOOK_AGAIN_S = 1.0
+LOOK_AT_ONCE_S = 0.01
 
 
 class Courier:
@@ -67,9 +68,11 @@ class Courier:
             if room <= 0:
                 self._more_is_due = True
                 return policy.look_every_s
-            by_host = Counter(delivery.host for delivery in self._under_way.values())
             taken = await self._outbox.take(
-                at_most=room, per_host=policy.per_host, under_way=by_host, lease_s=policy.lease_s
+                at_most=room,
+                per_host=policy.per_host,
+                under_way=self._count_by_host(),
+                lease_s=policy.lease_s,
             )
             for delivery in taken:
                 task = asyncio.create_task(self._deliver(delivery))
@@ -80,17 +83,23 @@ class Courier:
         due_s = await self._outbox.seconds_until_due()
         self._more_is_due = due_s is not None and due_s <= 0
         if self._more_is_due:
-            # it is being taken by another courier, or its host is busy here
-            return LOOK_AGAIN_S
+            # its host is busy here; or it became due just now, or another courier is about to take it
+            host_is_busy = max(self._count_by_host().values(), default=0) >= policy.per_host
+            return LOOK_AGAIN_S if host_is_busy else LOOK_AT_ONCE_S
         return policy.look_every_s if due_s is None else min(due_s, policy.look_every_s)
+
+    def _count_by_host(self) -> Counter[str]:
+        """How many attempts are under way for each host."""
+        return Counter(delivery.host for delivery in self._under_way.values())
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         delivery = self._under_way.pop(task)
         if self._more_is_due:
             self._bell.ring()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # it is due again when its lease ends
-            logger.error("delivery %s is not settled: %r", delivery.id, error)
+            # It is due again when its lease ends. An error of a driver quotes what was stored: it stays out.
+            said = error.message if isinstance(error, Pipeline3dError) else type(error).__name__
+            logger.error("delivery %s is not settled: %s", delivery.id, said)
 
     async def _deliver(self, delivery: Delivery) -> None:
         if delivery.nobody_listens is not None:

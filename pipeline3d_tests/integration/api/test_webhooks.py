@@ -115,6 +115,13 @@ def test_an_operator_may_allow_a_private_host(api_settings, engine):
         assert made.status_code == 201
         other = httpx.post(f"{url}{WEBHOOKS}", json={"url": "http://10.0.0.1/"}, headers=headers)
         assert other.status_code == 422
+        job = {"model_id": "sculpt-v1", "prompt": "a red mug", "webhook_url": "http://127.0.0.1:8000/"}
+        created = httpx.post(f"{url}/api/v1/jobs/", json=job, headers=headers)
+        assert created.status_code == 201, created.text
+        other = httpx.post(
+            f"{url}/api/v1/jobs/", json={**job, "webhook_url": "http://10.0.0.1/"}, headers=headers
+        )
+        assert other.json()["code"] == "address_forbidden"
 
 
 def test_a_user_has_so_many_endpoints_and_no_more_even_when_they_come_at_once(api, rows):

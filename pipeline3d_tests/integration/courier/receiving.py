@@ -65,6 +65,7 @@ class Receiver:
     received: list[Received] = field(default_factory=list)
     answers: list[Any] = field(default_factory=lambda: [204])
     free: threading.Event = field(default_factory=threading.Event)
+    says: bytes = b"ok"
     waiting: int = 0
     most_waiting: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -88,10 +89,10 @@ class Receiver:
             self.waiting -= 1
         try:
             request.send_response(status)
-            for name, value in {"content-length": "2", **more}.items():
+            for name, value in {"content-length": str(len(self.says)), **more}.items():
                 request.send_header(name, value)
             request.end_headers()
-            request.wfile.write(b"ok")
+            request.wfile.write(self.says)
         except OSError:
             pass  # the courier was killed meanwhile
 

@@ -363,6 +363,37 @@ def test_a_message_of_progress_is_dropped_after_a_few_attempts(
     assert len(receiver.received) == 3
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_receiver_that_asks_for_patience_gets_it(database_url, rows, receiver, subscribe, status):
+    receiver.answers = [(status, {"retry-after": "3600"})]
+    endpoint = subscribe()
+    rows.run(deliveries.send_test(rows.user_id, endpoint.id))
+    with delivering(database_url, quick_policy()):
+        wait_until(lambda: read_deliveries(rows)[0].failures, what="it failed", interval_s=0.005)
+    [waits] = read_deliveries(rows)
+    assert timedelta(minutes=59) < waits.next_attempt_at - datetime.now(UTC) <= timedelta(minutes=60)
+    assert (waits.state, waits.last_status) == ("PENDING", status)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (b"x" * 100_000, "x" * 2048),  # the beginning
+        (b"a\x00b\xff", "a\ufffdb\ufffd"),  # no text that Postgres could store
+        (b"", ""),
+    ],
+)
+def test_of_whatever_a_receiver_says_the_beginning_is_kept(
+    database_url, rows, receiver, subscribe, said, kept
+):
+    receiver.says, receiver.answers = said, [200]
+    endpoint = subscribe()
+    rows.run(deliveries.send_test(rows.user_id, endpoint.id))
+    with delivering(database_url, quick_policy()):
+        wait_for_states(rows, "DELIVERED")
+    assert rows.run(select(webhook_attempts.c.answer))[0].answer == kept
+
+
 def test_a_message_that_cannot_be_made_is_given_up_and_does_not_hold_up_others(
     database_url, rows, receiver, subscribe, succeed
 ):
