@@ -32,6 +32,7 @@ LEAST_BYTES_PER_S = 32 * 1024
 ALWAYS_ANSWERED = frozenset({"/health", "/ready", "/api/v1/health"})
 """Probes come under whatever name or number their sender knows."""
 
+_SHARE_TOKEN = re.compile(r"^(/s/)[^/]+")
 _OWN_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
@@ -72,7 +73,9 @@ class RequestGuard:
             has_body = b"content-length" in headers or b"transfer-encoding" in headers
             await self._app(scope, _limited(receive, limit) if has_body else receive, send_with_id)
         except Exception:
-            logger.exception("request %s: %s %s failed", request_id, scope["method"], scope["path"])
+            logger.exception(
+                "request %s: %s %s failed", request_id, scope["method"], loggable_path(scope["path"])
+            )
             if answered:
                 raise
             await unexpected_problem(request_id)(scope, receive, send_with_id)
@@ -88,6 +91,11 @@ class RequestGuard:
 def choose_request_id(sent: bytes) -> str:
     """The id that a caller or proxy gave, where it is one; it goes into logs."""
     return sent.decode() if _OWN_REQUEST_ID.fullmatch(sent) else uuid4().hex
+
+
+def loggable_path(path: str) -> str:
+    """A path as it may stand in a log: without the token of a share link, which is a secret."""
+    return _SHARE_TOKEN.sub(r"\1…", path)
 
 
 def host_name(host: str) -> str:

@@ -245,6 +245,22 @@ def test_a_job_has_a_bounded_number_of_links(api, job_id, monkeypatch):
     assert UUID(share(api, job_id)["id"])
 
 
+def test_a_token_does_not_stand_in_the_log_even_where_something_fails(
+    api, api_settings, job_id, monkeypatch, caplog
+):
+    made = share(api, job_id)
+
+    async def fail(*_):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr("pipeline3d.api.sharing._shared_files", fail)
+    with serving(api_settings) as url:
+        assert httpx.get(f"{url}{path_of(made)}/model.glb").status_code == 500
+    [line] = [one for one in caplog.records if one.name == "pipeline3d.api"]
+    assert "/s/…/model.glb" in line.getMessage()
+    assert made["token"] not in caplog.text
+
+
 def test_somebody_who_tries_many_links_is_slowed_down(api_settings, engine, monkeypatch):
     monkeypatch.setattr("pipeline3d.api.sharing.VISITS_PER_MINUTE", 3)
     with serving(api_settings) as url:
