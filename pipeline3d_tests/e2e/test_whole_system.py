@@ -1,5 +1,6 @@
 """Requests through the whole installation: API, jobs table, sensor, Dagster run, object store and back."""
 
+import json
 import random
 import signal
 import subprocess
@@ -12,11 +13,13 @@ import httpx
 import psutil
 import pytest
 from PIL import Image
+from websockets.sync.client import connect
 
 from benchmarks.faults import endure
 from benchmarks.faults_kills import Fault, find_victim
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
+from pipeline3d.local.state import load_state
 from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, stages_of
 from pipeline3d_tests.e2e.inspection import gather
 from pipeline3d_tests.servers import wait_until
@@ -83,6 +86,30 @@ def test_a_photo_becomes_a_glb_that_can_be_downloaded_and_its_lineage_seen(
     picture = httpx.get(link, follow_redirects=True)
     assert picture.status_code == 200
     assert picture.content.startswith(b"\x89PNG")
+
+
+def test_the_dagster_ui_is_seen_through_the_api_by_those_who_may(installation):
+    state = load_state(installation.data)
+    assert state is not None
+    address = installation.address
+    login = {"username": "admin", "password": state.superuser_password}
+    key = httpx.post(f"{address}/api/v1/auth/login", json=login).json()["api_key"]
+    with httpx.Client(base_url=address, headers={"x-api-key": key}, timeout=30) as http:
+        page = http.get("/dagster/runs")
+        assert page.status_code == 200
+        assert 'src="/dagster/' in page.text  # its files lie below the same path
+        asked = {"query": "{ version }"}
+        assert http.post("/dagster/graphql", json=asked).json()["data"]["version"]
+        assert http.get("/lineage/").status_code == 502  # left out of this installation
+    assert httpx.post(f"{address}/dagster/graphql", json=asked).status_code == 401
+    with connect(
+        f"{address.replace('http', 'ws', 1)}/dagster/graphql",
+        additional_headers={"x-api-key": key},
+        subprotocols=["graphql-ws"],
+        proxy=None,
+    ) as subscription:
+        subscription.send('{"type": "connection_init", "payload": {}}')
+        assert json.loads(subscription.recv(timeout=30))["type"] == "connection_ack"
 
 
 def test_a_run_launched_by_hand_and_a_backfill_of_two_partitions_work(installation, client, photo):
