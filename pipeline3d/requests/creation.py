@@ -151,7 +151,7 @@ def create_jobs(*, keyed: bool = False, batched: bool = False, uploads: bool = T
 
     Binds what `values_of` gives. Without `uploads` none of them may have one: that is most often so, and less
     is to be done. With `keyed` an idempotency key is taken in the same moment: no row comes back, and nothing
-    is stored, where its user took it before and it still counts. With `batched` the batch is stored with them.
+    is stored, where its user took it before and it still counts. With `batched` the batch is stored as well.
     """
     named = {**_GIVEN, **_COUNTED, **(_UPLOADED if uploads else {})}
     columns = [column(name, kind) for name, kind in named.items()]
