@@ -1,4 +1,4 @@
-"""Whatever order transactions commit in, what is told can be resumed: nothing settled is ever out of order."""
+"""In whatever order transactions commit, what is told can be resumed: nothing settled is out of order."""
 
 from __future__ import annotations
 
