@@ -17,6 +17,7 @@ from pipeline3d.api.predecessors.image_jobs import name_source
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.requests.status_words import Contract, word_for
 from pipeline3d.values import ArtifactType, FailureReport, JobState, Kind
+from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 from resources.catalogue import shipped_model
 
 JOBS = "/api/v1/image-jobs"
@@ -54,13 +55,20 @@ MODELS = {
 }
 
 
-def send(api, queue, payload, **headers):
-    return api.http.post(f"{JOBS}/{queue}", json=payload, headers=headers)
+def send(http, queue, payload, **headers):
+    return http.post(f"{JOBS}/{queue}", json=payload, headers=headers)
+
+
+@pytest.fixture(scope="module")
+def http(api_url):
+    """A caller that makes nothing, so that no job need be cleared away."""
+    with httpx.Client(base_url=api_url, headers={"x-api-key": API_KEY}, timeout=30) as client:
+        yield client
 
 
 @pytest.mark.parametrize("queue", PAYLOADS)
-def test_a_right_payload_is_told_why_the_model_cannot_run(api, queue):
-    answer = send(api, queue, PAYLOADS[queue])
+def test_a_right_payload_is_told_why_the_model_cannot_run(http, queue):
+    answer = send(http, queue, PAYLOADS[queue])
     assert (answer.status_code, answer.json()["code"]) == (501, "not_built"), answer.text
     assert answer.json()["success"] is False
     assert answer.json()["error"] == shipped_model(MODELS[queue]).readiness.reason
@@ -89,8 +97,8 @@ def test_a_right_payload_is_told_why_the_model_cannot_run(api, queue):
         ),
     ],
 )
-def test_whatever_the_payload_may_hold_is_taken(api, queue, more):
-    assert send(api, queue, {**PAYLOADS[queue.rstrip("/")], **more}).json()["code"] == "not_built"
+def test_whatever_the_payload_may_hold_is_taken(http, queue, more):
+    assert send(http, queue, {**PAYLOADS[queue.rstrip("/")], **more}).json()["code"] == "not_built"
 
 
 @pytest.mark.parametrize(
@@ -131,17 +139,17 @@ def test_whatever_the_payload_may_hold_is_taken(api, queue, more):
         ("export-gltf", {"modelUrl": "\x00"}),
     ],
 )
-def test_a_wrong_payload_is_refused_and_says_what_is_wrong(api, queue, wrong):
+def test_a_wrong_payload_is_refused_and_says_what_is_wrong(http, queue, wrong):
     right = PAYLOADS.get(queue, {"designId": "d1", "modelUrl": str(uuid4()), "format": "glb"})
     payload = {name: value for name, value in {**right, **wrong}.items() if value is not None}
-    answer = send(api, queue, payload)
+    answer = send(http, queue, payload)
     assert answer.status_code == 422, answer.text
     assert (answer.json()["success"], isinstance(answer.json()["error"], str)) == (False, True)
 
 
 @pytest.mark.parametrize("queue", [*PAYLOADS, "export-gltf"])
-def test_without_a_key_nothing_is_taken(api, queue):
-    answer = send(api, queue, PAYLOADS.get(queue, {}), **{"x-api-key": ""})
+def test_without_a_key_nothing_is_taken(http, queue):
+    answer = send(http, queue, PAYLOADS.get(queue, {}), **{"x-api-key": ""})
     assert (answer.status_code, answer.json()["success"]) == (401, False)
 
 
@@ -155,8 +163,8 @@ def test_without_a_key_nothing_is_taken(api, queue):
         ("design-render-v1", {"generate_normal_map": False, "generate_roughness_map": False}),
     ],
 )
-def test_the_catalogue_has_the_models_with_that_system_s_defaults(api, model, defaults):
-    found = api.http.get(f"/api/v1/models/{model}").json()
+def test_the_catalogue_has_the_models_with_that_system_s_defaults(http, model, defaults):
+    found = http.get(f"/api/v1/models/{model}").json()
     assert (found["ready"], found["not_ready_code"], found["family"]) == (
         False,
         "not_built",
@@ -182,7 +190,7 @@ class TestExports:
     def export(self, api, make_source):
         def export(**changes):
             payload = {"designId": "d1", "format": "glb", "modelUrl": str(make_source()), **changes}
-            return send(api, "export-gltf", payload)
+            return send(api.http, "export-gltf", payload)
 
         return export
 
@@ -267,10 +275,10 @@ class TestExports:
 
     def test_a_repeated_export_with_a_key_is_one_job(self, api, make_source):
         payload = {"designId": "d1", "format": "glb", "modelUrl": str(make_source())}
-        made = [send(api, "export-gltf", payload, **{"Idempotency-Key": "once"}) for _ in range(2)]
+        made = [send(api.http, "export-gltf", payload, **{"Idempotency-Key": "once"}) for _ in range(2)]
         assert made[0].json() == made[1].json()
         # a design may be exported again: its id is no key, as it was before
-        assert send(api, "export-gltf", payload).json()["jobId"] != made[0].json()["jobId"]
+        assert send(api.http, "export-gltf", payload).json()["jobId"] != made[0].json()["jobId"]
 
     def test_other_jobs_are_not_found_here_whatever_their_metadata_says(self, api, export, as_other):
         made = export().json()["jobId"]

@@ -59,11 +59,17 @@ def shop_api_url(api_settings):
         yield url
 
 
-@pytest.fixture
-def http(shop_api_url, rows):
-    """A caller of an application that has an open shop, with a database without jobs."""
+@pytest.fixture(scope="module")
+def caller(shop_api_url):
+    """A caller of an application that has an open shop; for what makes nothing."""
     with httpx.Client(base_url=shop_api_url, headers={"x-api-key": API_KEY}, timeout=30) as client:
         yield client
+
+
+@pytest.fixture
+def http(caller, rows):
+    """The same with a database without jobs."""
+    return caller
 
 
 @pytest.fixture
@@ -159,9 +165,9 @@ class TestCreating:
             {"metadata": {"a": "\x00"}},
         ],
     )
-    def test_what_is_wrong_is_400_with_the_error_in_words(self, http, changes):
+    def test_what_is_wrong_is_400_with_the_error_in_words(self, caller, changes):
         body = {name: value for name, value in {**PRODUCT, **changes}.items() if value is not None}
-        answer = http.post("/api/models/create", json=body)
+        answer = caller.post("/api/models/create", json=body)
         assert answer.status_code == 400, answer.text
         assert isinstance(answer.json()["error"], str)
         assert answer.json()["status"] == 400
@@ -180,8 +186,10 @@ PRIVATE_ROUTES = [
 
 
 @pytest.mark.parametrize(("method", "path"), PRIVATE_ROUTES)
-def test_without_a_key_it_is_401_in_the_same_form(http, method, path):
-    answer = http.request(method, path, headers={"x-api-key": ""}, json=PRODUCT if method == "POST" else None)
+def test_without_a_key_it_is_401_in_the_same_form(caller, method, path):
+    answer = caller.request(
+        method, path, headers={"x-api-key": ""}, json=PRODUCT if method == "POST" else None
+    )
     assert answer.status_code == 401
     assert isinstance(answer.json()["error"], str)
 
