@@ -119,14 +119,13 @@ def list_page(
     chosen: JobFilter, *, order: Order = Order.NEWEST, after: Place | None = None, skip: int = 0, limit: int
 ) -> Select[Any]:
     """A page of requests with the tiers of their models."""
-    page = _page_of_ids(chosen, order, after, skip + limit).subquery("page")
+    # what is skipped is read without its columns
+    page = _page_of_ids(chosen, order, after, skip + limit).offset(skip).limit(limit).subquery("page")
     return (
         select(jobs, models.c.tier)
         .join(models)
         .join(page, page.c.id == jobs.c.id)
         .order_by(*_in_order(jobs.c, order))
-        .offset(skip)
-        .limit(limit)
     )
 
 
