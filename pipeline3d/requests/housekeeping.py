@@ -111,6 +111,11 @@ class Housekeeper:
         rows = self._all(pruning.list_named_uploads(keys, by_expired=by_expired)) if keys else []
         return {row.storage_path for row in rows}
 
+    def forget_uploads(self, keys: Sequence[str]) -> None:
+        """Strike uploads off the books."""
+        if keys:
+            self._all(uploads.forget_records(keys))
+
     def kept_uploads(self, keys: Sequence[str], before: datetime) -> set[str]:
         """Those of these uploads that are on record and that a prune of what is older leaves alone."""
         rows = self._all(uploads.list_kept(keys, before)) if keys else []

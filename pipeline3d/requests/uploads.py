@@ -145,6 +145,11 @@ def forget_upload(user_id: UUID, upload_id: UUID) -> Select[Any]:
     return select(gone.c.storage_path).add_cte(inputs)
 
 
+def forget_records(keys: Sequence[str]) -> Any:
+    """Forget what is on record of these uploads, whose objects are about to go."""
+    return delete(uploads).where(uploads.c.storage_path.in_(keys)).returning(uploads.c.id)
+
+
 def unused_uploads(before: datetime) -> Sweep:
     """Uploads that no request names and that were last named to their owner before that moment."""
     return Sweep(

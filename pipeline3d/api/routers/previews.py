@@ -13,6 +13,7 @@ from pipeline3d.api.routers.artifacts import KeyPart
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import RequestError
 from pipeline3d.requests import reading
+from pipeline3d.store.links import Presentation
 from pipeline3d.store.signed_links import is_signed
 from pipeline3d.values import ArtifactType
 
@@ -36,5 +37,6 @@ async def show_preview(
         row = await services.first(reading.read_visible_artifact(job_id, asset, name))
     if row is None or row.type != ArtifactType.PREVIEW:
         raise RequestError("There is no such preview.", code="unknown_artifact")
-    link = services.store.presign_get(row.storage_path, LINK_EXPIRES_S)
+    shown = Presentation(content_type=row.content_type, cache_control=f"private, max-age={LINK_EXPIRES_S}")
+    link = services.store.links.for_download(row.storage_path, LINK_EXPIRES_S, shown)
     return RedirectResponse(link, HTTPStatus.TEMPORARY_REDIRECT, {"Cache-Control": "no-store"})

@@ -201,6 +201,7 @@ class Past:
     def everything(self) -> dict[str, Any]:
         """All that a prune could change."""
         tables = ("jobs", "job_events", "artifacts", "uploads", "workers", "launched_runs", "kombu_message")
+        tables += ("webhook_deliveries",)
         dagster = ("event_logs", "job_ticks", "asset_check_executions", "run_tags")
         return {
             "keys": self.keys(),
@@ -228,6 +229,7 @@ def fill(past: Past) -> Doomed:
     fill_files(past, doomed)
     fill_outputs(past, doomed)
     fill_fleet(past, doomed)
+    fill_webhooks(past, doomed)
     past.sql(CELERY_TABLES)
     past.sql("INSERT INTO kombu_message (visible) VALUES (true), (false), (false)")
     past.sql(
@@ -281,25 +283,29 @@ def fill_files(past: Past, doomed: Doomed) -> None:
         "UPDATE jobs SET expires_at = now() - interval '1 hour' WHERE id = ANY(:ids)", ids=[first, second]
     )
     past.sql("UPDATE jobs SET expires_at = now() + interval '1 hour' WHERE id = :id", id=young)
-    doomed.rows["artifacts"] = 4
+    doomed.rows["artifacts"] = 5
     for key in ("theirs/a.txt", "jobs/readme.txt", "uploads/other/b.txt", "tmp/not-ours", "compute_logs/x"):
         past.put(key, days=400)
 
 
 def fill_recorded_uploads(past: Past, doomed: Doomed) -> None:
-    """Old uploads on record: unused, named to their owner today, and used by a request; a young ticket."""
+    """Uploads on record: unused, named to their owner today, used by a request that stays and by one that has
+    expired; a young ticket."""
     add = (
         "INSERT INTO uploads (id, user_id, storage_path, filename, content_type, expires_at, created_at,"
         " last_given_at) VALUES (:id, :user, :key, 'a.png', 'image/png', now(), now() - :age, now() - :given)"
     )
-    unused, again, used = (past.upload(days=50) for _ in range(3))
+    unused, again, used, expired = (past.upload(days=50) for _ in range(4))
     past.finished(2, upload=used)
-    ages = {unused.key: (50, 50), again.key: (50, 0), used.key: (50, 50), f"{unused.key}-soon": (0, 0)}
+    ends = past.finished(2, upload=expired)
+    past.sql("UPDATE jobs SET expires_at = now() - interval '1 hour' WHERE id = :id", id=ends)
+    ages = {unused.key: (50, 50), again.key: (50, 0), used.key: (50, 50), expired.key: (1, 0)}
+    ages[f"{unused.key}-soon"] = (0, 0)
     for key, (age, given) in ages.items():
         days = {"age": timedelta(days=age), "given": timedelta(days=given)}
         past.sql(add, id=creation.new_job_id(), user=past.rows.user_id, key=key, **days)
-    doomed.objects.add(unused.key)
-    doomed.rows["uploads"] = 1
+    doomed.objects |= {unused.key, expired.key}
+    doomed.rows["uploads"] = 2
 
 
 def fill_outputs(past: Past, doomed: Doomed) -> None:
@@ -334,6 +340,22 @@ def fill_fleet(past: Past, doomed: Doomed) -> None:
         past.sql(add_launch, id=run_id, age=timedelta(days=2), worker=worker)
     past.sql(add_launch, id="just launched", age=timedelta(), worker="alive")
     doomed.rows |= {"workers": 2, "launched_runs": 2}
+
+
+def fill_webhooks(past: Past, doomed: Doomed) -> None:
+    """Deliveries of which some are old, some wait, and some tell of jobs that are gone."""
+    add = (
+        "INSERT INTO webhook_deliveries (user_id, url, message_id, event, payload, job_id, state, created_at)"
+        " VALUES (:user, 'https://a.example.com', 'evt', 'job.failed', '{}', :job, :state, now() - :age)"
+    )
+    there, gone = past.queued(), uuid.uuid4()
+    for job_id, state, days in (
+        *((None, "DELIVERED", 31), (there, "PENDING", 31), (there, "DELIVERED", 29)),
+        *((gone, "FAILED", 1), (gone, "PENDING", 1)),
+    ):
+        age = timedelta(days=days)
+        past.sql(add, user=past.rows.user_id, job=job_id, state=state, age=age)
+    doomed.rows["webhook_deliveries"] = 2
 
 
 def runs_of(past: Past, job_id: UUID) -> list[str]:
