@@ -8,11 +8,14 @@ import re
 import socket
 import time
 
+import anyio
 import httpx
 import pytest
+from starlette.responses import PlainTextResponse
 
 from pipeline3d.api import middleware
-from pipeline3d.api.security_headers import documentation_policy
+from pipeline3d.api.security_headers import SecurityHeaders, documentation_policy
+from pipeline3d.settings import Settings
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, ORIGIN, serving
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
@@ -84,11 +87,19 @@ def test_a_script_with_a_source_needs_no_hash():
     ],
 )
 def test_browsers_are_bound_to_tls_where_they_came_by_it(api_settings, settings, told):
-    with serving({**api_settings, **settings}) as url:
-        for scheme, expected in told.items():
-            answer = httpx.get(f"{url}/health", headers={"x-forwarded-proto": scheme} if scheme else {})
-            bound = "max-age=31536000" in answer.headers.get("strict-transport-security", "")
-            assert bound is expected
+    async def hello(scope, receive, send):
+        await PlainTextResponse("hello")(scope, receive, send)
+
+    app = SecurityHeaders(hello, Settings(_env_file=None, **{**api_settings, **settings}))
+
+    async def ask(scheme: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as http:
+            return await http.get("/", headers={"x-forwarded-proto": scheme} if scheme else {})
+
+    for scheme, expected in told.items():
+        answer = anyio.run(ask, scheme)
+        assert ("max-age=31536000" in answer.headers.get("strict-transport-security", "")) is expected
 
 
 @pytest.mark.parametrize(
