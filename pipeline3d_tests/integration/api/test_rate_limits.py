@@ -110,7 +110,7 @@ def test_counting_costs_next_to_nothing():
             await rates.hit([Rate(owner="user:1", per_minute=100_000)])
 
     best = min(_seconds(count, 500) for _ in range(5)) / 500
-    assert best < 100e-6  # some 15 µs where nothing else runs
+    assert best < 200e-6  # some 15 µs where nothing else runs
 
 
 def _seconds(count, times):

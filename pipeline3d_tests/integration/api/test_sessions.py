@@ -218,7 +218,8 @@ def test_a_key_has_no_session_to_end(api):
 @pytest.fixture
 def lovelace(rows):
     """A user whose password may be changed."""
-    row = rows.run(accounts.create_user("lovelace", accounts.hash_password(PASSWORD)))[0]
+    quick_hash = rows.run(accounts.find_user(USERNAME))[0].password_hash
+    row = rows.run(accounts.create_user("lovelace", quick_hash))[0]
     return {"username": "lovelace", "password": PASSWORD, "id": row.id}
 
 

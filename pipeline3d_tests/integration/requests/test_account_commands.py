@@ -32,7 +32,7 @@ def command(database_url, tmp_path):
 
 @pytest.fixture
 def lovelace(rows):
-    return rows.run(accounts.create_user("lovelace", accounts.hash_password("a long enough one")))[0].id
+    return rows.run(accounts.create_user("lovelace", "nobody's password"))[0].id
 
 
 def opens(rows, key):
