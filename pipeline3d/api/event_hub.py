@@ -54,6 +54,9 @@ LINGER_S = 20.0
 
 START_TIMEOUT_S = 5.0
 BACK_OFF_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+OUTAGES = (DatabaseUnavailable, psycopg.Error, OSError)
+"""Failures that say themselves what is wrong."""
+
 MAX_WAITING = 512
 """Events that wait for a slow reader before it is dropped: about 200 KiB."""
 
@@ -278,7 +281,7 @@ class EventHub:
                         await self._follow(listener)
                     if not self._count:
                         return  # and if somebody came while the connection closed, once more
-                except (DatabaseUnavailable, psycopg.Error, OSError) as error:
+                except Exception as error:  # whatever it is: those who watch would wait for ever
                     failures = failures + 1 if self._is_failing else 1
                     self._note_failures(failures, error)
                     await asyncio.sleep(BACK_OFF_S[min(failures, len(BACK_OFF_S)) - 1])
@@ -292,7 +295,10 @@ class EventHub:
 
     def _note_failures(self, failures: int, error: Exception | None = None) -> None:
         if failures == 1:
-            logger.warning("The history of jobs cannot be followed now: %s", error)
+            is_outage = isinstance(error, OUTAGES)
+            logger.warning(
+                "The history of jobs cannot be followed now: %s", error, exc_info=None if is_outage else error
+            )
         elif not failures and self._is_failing:
             logger.warning("The history of jobs is followed again.")
         self._is_failing = failures > 0

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import Row
 
+from pipeline3d.database.engines import POOL_TIMEOUTS
 from pipeline3d.errors import DatabaseUnavailable, LimitReached
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.permissions import effective_scopes
@@ -101,5 +102,5 @@ class OpenStreams:
             await asyncio.sleep(CHECK_EVERY_S)
             try:
                 await self.check()
-            except DatabaseUnavailable as error:
+            except (DatabaseUnavailable, *POOL_TIMEOUTS) as error:
                 logger.warning("The keys of open streams cannot be checked now: %s", error)

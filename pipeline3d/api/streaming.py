@@ -32,6 +32,7 @@ from pipeline3d.api.event_hub import Subscription
 from pipeline3d.api.open_streams import OpenStream
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import read_own_job
+from pipeline3d.database.engines import POOL_TIMEOUTS
 from pipeline3d.errors import TransientFailure
 from pipeline3d.requests import event_log, reading
 from pipeline3d.requests.accounts import Account
@@ -85,7 +86,7 @@ class EventStream(Response):
                     async with asyncio.timeout(SEND_TIMEOUT_S):
                         await send({"type": "http.response.body", "body": frame, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
-        except TransientFailure as error:
+        except (TransientFailure, *POOL_TIMEOUTS) as error:
             # An end like any other: the reader comes back and resumes.
             logger.warning("An event stream ended early: %s", error)
             await send({"type": "http.response.body", "body": b""})
@@ -202,7 +203,7 @@ class _Watch:
         """Whether the job is gone with its history, so that nothing tells of it."""
         try:
             return await self.services.first(reading.read_visible_job(), the_job=job_id) is None
-        except TransientFailure:
+        except (TransientFailure, *POOL_TIMEOUTS):
             return False  # asked again later: a browser that is cut off now may not get in again
 
 
