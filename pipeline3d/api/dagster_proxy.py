@@ -33,6 +33,8 @@ CONNECT_S = 3.0
 ANSWER_WITHIN_S = 90.0
 """Longer than the statements of the webserver may take (`--db-statement-timeout`)."""
 MOST_CONNECTIONS = 50
+MOST_SUBSCRIPTIONS = 200
+"""Open at a time in one process of the API: each page that somebody has open holds one."""
 MAX_MESSAGE_BYTES = 8 << 20
 """Of a subscription: one batch of a run's log lines."""
 

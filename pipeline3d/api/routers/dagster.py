@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import anyio
 import httpx
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 from fastapi.responses import RedirectResponse
@@ -23,7 +24,10 @@ from pipeline3d.errors import NotAuthenticated, Pipeline3dError
 @asynccontextmanager
 async def _connections(_app: FastAPI) -> AsyncIterator[dict[str, Any]]:
     async with dagster_proxy.build_client() as client:
-        yield {"dagster_client": client}
+        yield {
+            "dagster_client": client,
+            "dagster_subscriptions": anyio.CapacityLimiter(dagster_proxy.MOST_SUBSCRIPTIONS),
+        }
 
 
 router = APIRouter(include_in_schema=False, lifespan=_connections)
@@ -66,6 +70,19 @@ async def subscribe(socket: WebSocket, ui: AskedUi) -> None:
     except Pipeline3dError:
         await socket.close(1008)  # before it is accepted this is an answer 403
         return
+    places: anyio.CapacityLimiter = socket.state.dagster_subscriptions
+    try:
+        places.acquire_on_behalf_of_nowait(socket)
+    except anyio.WouldBlock:
+        await socket.close(1013)
+        return
+    try:
+        await _pass_while_allowed(services, socket, ui)
+    finally:
+        places.release_on_behalf_of(socket)
+
+
+async def _pass_while_allowed(services: Services, socket: WebSocket, ui: DagsterUi) -> None:
     passing = asyncio.create_task(dagster_proxy.forward_socket(ui, socket))
     watching = asyncio.create_task(dagster_access.wait_until_shut_out(services, socket, ui.scope))
     await asyncio.wait((passing, watching), return_when=asyncio.FIRST_COMPLETED)

@@ -369,3 +369,23 @@ def test_a_subscription_ends_soon_after_its_session(signed_in, proxying_url, web
         assert ended.status_code == 204
         with pytest.raises(ConnectionClosed):
             socket.recv(timeout=20)
+
+
+def test_there_are_not_more_subscriptions_than_places(api_settings, running_webserver, rows, monkeypatch):
+    monkeypatch.setattr("pipeline3d.api.dagster_proxy.MOST_SUBSCRIPTIONS", 1)
+    origin = f"http://127.0.0.1:{running_webserver.port}"
+    with serving({**api_settings, "dagster_webserver_url": origin}) as url:
+        with subscription(url, ADMIN) as first:
+            first.send("hello")
+            assert first.recv(timeout=10) == "you said hello"
+            with pytest.raises(InvalidStatus), subscription(url, ADMIN):
+                pass
+
+        def there_is_a_place_again() -> bool:
+            try:
+                with subscription(url, ADMIN):
+                    return True
+            except InvalidStatus:
+                return False
+
+        wait_until(there_is_a_place_again, what="the place of the first", deadline_s=20)
