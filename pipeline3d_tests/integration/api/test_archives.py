@@ -151,7 +151,7 @@ def test_a_first_file_that_is_gone_is_answered_as_such(api, finish, stored):
 
 
 def test_a_caller_who_leaves_or_is_broken_off_gives_the_place_back(api, finish, stored, api_settings):
-    whole = finish(copies=8)  # more than the buffers on the way hold
+    whole = finish(copies=4)  # more than the buffers on the way hold
     broken = finish({"quality_report": other(stored["quality_report", "report.json"], sha256="0" * 64)})
     places = Places("archives", total=1, per_user=1, patience_s=0.5)
     transfers = Transfers(archives=places)

@@ -278,8 +278,8 @@ class TestDirectUploads:
         def one(number):
             return send(api, PNG + bytes([number])).status_code
 
-        with ThreadPoolExecutor(12) as pool:
-            assert set(pool.map(one, range(24))) == {201}
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(one, range(12))) == {201}
 
     def test_without_a_key_nobody_is_listened_to(self, api_url):
         answer = httpx.post(f"{api_url}{UPLOADS}/", files={"file": ("a.png", PNG, "image/png")})
