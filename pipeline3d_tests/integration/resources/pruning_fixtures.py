@@ -201,7 +201,14 @@ class Past:
     def everything(self) -> dict[str, Any]:
         """All that a prune could change."""
         tables = ("jobs", "job_events", "artifacts", "uploads", "workers", "launched_runs", "kombu_message")
-        tables += ("webhook_deliveries",)
+        tables += (
+            "webhook_deliveries",
+            "idempotency_keys",
+            "audit_log",
+            "login_attempts",
+            "sessions",
+            "api_keys",
+        )
         dagster = ("event_logs", "job_ticks", "asset_check_executions", "run_tags")
         return {
             "keys": self.keys(),
@@ -230,6 +237,7 @@ def fill(past: Past) -> Doomed:
     fill_outputs(past, doomed)
     fill_fleet(past, doomed)
     fill_webhooks(past, doomed)
+    fill_access(past, doomed)
     past.sql(CELERY_TABLES)
     past.sql("INSERT INTO kombu_message (visible) VALUES (true), (false), (false)")
     past.sql(
@@ -306,6 +314,37 @@ def fill_recorded_uploads(past: Past, doomed: Doomed) -> None:
         past.sql(add, id=creation.new_job_id(), user=past.rows.user_id, key=key, **days)
     doomed.objects |= {unused.key, expired.key}
     doomed.rows["uploads"] = 2
+
+
+def fill_access(past: Past, doomed: Doomed) -> None:
+    """Of what is kept about callers one that is past its time, and one that is not."""
+    user = {"user": past.rows.user_id}
+    for name, days in {"old": 401, "young": 1}.items():
+        moment = {"name": name, "age": timedelta(days=days), **user}
+        past.sql(
+            "INSERT INTO idempotency_keys (user_id, key, request_hash, expires_at)"
+            " VALUES (:user, :name, 'h', now() + interval '2 days' - :age)",
+            **moment,
+        )
+        past.sql("INSERT INTO audit_log (action, created_at) VALUES (:name, now() - :age)", **moment)
+        past.sql(
+            "INSERT INTO login_attempts (username, address, succeeded, created_at)"
+            " VALUES (:name, '127.0.0.1', false, now() - :age)",
+            **{**moment, "age": timedelta(days=days if name == "old" else 0)},
+        )
+        ended = {**moment, "id": creation.new_job_id(), "hash": uuid.uuid4().hex * 2}
+        past.sql(
+            "INSERT INTO sessions (id, user_id, token_hash, csrf_hash, expires_at, created_at)"
+            " VALUES (:id, :user, :hash, :hash, now() + interval '7 days' - :age, now() - :age)",
+            **ended,
+        )
+        past.sql(
+            "INSERT INTO api_keys (id, user_id, name, key_hash, prefix, expires_at)"
+            " VALUES (:id, :user, 'login', :hash, 'p3d_', now() + interval '2 days' - :age)",
+            **ended,
+        )
+    tables = ("idempotency_keys", "audit_log", "login_attempts", "sessions", "api_keys")
+    doomed.rows |= dict.fromkeys(tables, 1)
 
 
 def fill_outputs(past: Past, doomed: Doomed) -> None:
