@@ -129,6 +129,8 @@ def configured_variables(settings: Settings) -> dict[str, str]:
             text = str(value).lower()
         elif isinstance(value, list):
             text = ",".join(value)
+        elif isinstance(value, dict):
+            text = ",".join(f"{key}={item}" for key, item in value.items())
         else:
             text = "" if value is None else str(value)
         variables[name.upper()] = text

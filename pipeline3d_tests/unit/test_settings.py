@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline3d.errors import SettingsError
+from pipeline3d.installation import configured_variables
 from pipeline3d.settings import Settings, load_settings, render_env_example
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +127,18 @@ def test_every_variable_has_a_meaning_and_an_example_that_is_valid_by_itself():
     for name, field in Settings.model_fields.items():
         assert field.description, name
         load(**{**external, name.upper(): field.examples[0]})
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_the_programs_of_an_installation_read_what_its_owner_set(name):
+    external = {
+        "DAGSTER_PG_URL": "postgresql://u@h/d",
+        "MINIO_ACCESS_KEY": "key",
+        "MINIO_SECRET_KEY": "secret",
+    }
+    example = (Settings.model_fields[name].examples or [""])[0]
+    owner = load({**external, name.upper(): example})
+    assert load(configured_variables(owner)) == owner
 
 
 def test_the_env_example_is_generated_from_the_settings():
