@@ -1,5 +1,8 @@
 """Fixtures that every test may use, and the order in which the files of tests are begun."""
 
+import gc
+from collections.abc import Generator
+
 import pytest
 
 pytest_plugins = [
@@ -42,3 +45,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     here = config.rootpath / "pipeline3d_tests"
     places = {here / name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects without looking for garbage, of which there is none: that takes a quarter of the time.
+
+    All that is there then is put aside, so that the tests' own garbage is found without a look through it.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
