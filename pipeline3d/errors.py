@@ -126,7 +126,7 @@ class IdempotencyConflict(RequestError):
 
 
 class LimitReached(RequestError):
-    """A limit of the caller is reached. `details["retry_after_s"]` says after how long, where that is known."""
+    """A limit of the caller is reached. `details["retry_after_s"]` says how long it stays so, where known."""
 
     code = "limit_reached"
 

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Row
 
 from pipeline3d.api.audit import audit
 from pipeline3d.api.change_forms import ExpiryBody
+from pipeline3d.api.limits import retry_within_limits
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.errors import InvalidParameters, RequestError
@@ -32,8 +33,9 @@ async def cancel_job(services: Services, account: Account, job_id: UUID) -> Row[
 
 async def retry_job(services: Services, account: Account, job_id: UUID) -> Row[Any]:
     """Queue a job of the caller that did not succeed once more; one that is under way stays as it is."""
-    await read_own_job(services, account, job_id)
-    queued = await services.first(changes.retry_by_hand(job_id))
+    ended = await read_own_job(services, account, job_id)
+    again = changes.retry_by_hand(job_id)
+    queued = await retry_within_limits(services, account, again, float(ended.cost_units))
     row = await read_own_job(services, account, job_id)
     if queued is None and row.state not in _UNDER_WAY:
         raise RequestError(

@@ -89,11 +89,9 @@ async def _search(services: Services, statement: Executable) -> list[Row[Any]]:
     """Run a statement that may read much; refused where it takes too long."""
     limit = func.set_config("statement_timeout", str(LONGEST_SEARCH_MS), True)
     try:
-        async with services.search_limiter, services.engine.connect() as connection:
-            await connection.execution_options(isolation_level="READ COMMITTED")
-            async with connection.begin():
-                await connection.execute(select(limit))
-                return list((await connection.execute(statement)).all())
+        async with services.search_limiter, services.transaction() as connection:
+            await connection.execute(select(limit))
+            return list((await connection.execute(statement)).all())
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _QUERY_CANCELED:
             raise

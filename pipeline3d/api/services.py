@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -11,7 +12,7 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy import Executable, Row
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline3d.api.account_cache import AccountCache
 from pipeline3d.api.event_hub import EventHub
@@ -85,6 +86,14 @@ class Services:
         """Run a statement that brings nothing back."""
         async with self.engine.connect() as connection:
             await connection.execute(statement)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose statements are kept together, or not at all where an error leaves the block."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="READ COMMITTED")
+            async with connection.begin():
+                yield connection
 
     async def read_queues(self) -> QueueSnapshot:
         """The front of every queue now; `queues` keeps the newest."""

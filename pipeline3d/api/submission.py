@@ -14,7 +14,7 @@ from sqlalchemy import Row
 from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
 from pipeline3d.api.known_models import find_catalogue_model
-from pipeline3d.api.limits import check_may_create, give_back
+from pipeline3d.api.limits import charge, give_back, store_within_limits
 from pipeline3d.api.presenting import present_input
 from pipeline3d.api.services import Services
 from pipeline3d.api.sources import check_source, name_input
@@ -93,14 +93,15 @@ async def store_jobs(
     Raises LimitReached where the account or its key may not have so many, or such expensive ones.
     """
     units = float(sum(job.cost_units for job in jobs))
-    await check_may_create(services, account, jobs=len(jobs), cost_units=units)
+    await charge(services, account, jobs=len(jobs), cost_units=units)
     statement = creation.create_jobs(
         keyed=use is not None,
         batched=batch is not None,
         uploads=any(job.upload is not None for job in jobs),
     )
     try:
-        rows = await services.all(statement, **creation.values_of(jobs, key=use, batch=batch))
+        values = creation.values_of(jobs, key=use, batch=batch)
+        rows = await store_within_limits(services, account, statement, values)
     except Exception:
         await give_back(services, account, jobs=len(jobs), cost_units=units)
         raise

@@ -39,6 +39,8 @@ from pipeline3d.values import FINISHED_STATES, JobState
 
 OPEN_STATES = tuple(sorted(frozenset(JobState) - FINISHED_STATES))
 COST = Numeric(14, 3)
+TURN_LOCK = 0x7033_6471
+"""Keeps `wait_for_turn` apart from other locks of the database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,11 @@ def as_cost(units: float) -> Decimal:
 def this_month() -> ColumnElement[Any]:
     """The first day of this month."""
     return cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date)
+
+
+def wait_for_turn(user_id: UUID) -> Select[Any]:
+    """Wait until no other transaction counts open jobs of this user; others wait for the end of this one."""
+    return select(func.pg_advisory_xact_lock(func.hashtextextended(str(user_id), TURN_LOCK)))
 
 
 def count_open_jobs(user_id: UUID, key_id: UUID | None, at_most: int) -> Select[int]:
@@ -120,8 +127,8 @@ def give_back(owner_id: UUID, *, jobs_count: int, cost_units: Decimal) -> Update
     )
 
 
-def read_used(owner_id: UUID) -> Select[Any, Any]:
-    """What is counted for a user or a key this month, and the seconds until the next one begins."""
+def read_used(owner_id: UUID, *, is_key: bool) -> Select[Any, Any]:
+    """What a user or a key has used this month, and the seconds until the next one begins."""
     next_month = func.timezone(
         "UTC", func.date_trunc("month", func.timezone("UTC", func.now()))
     ) + func.make_interval(0, 1)
@@ -130,8 +137,9 @@ def read_used(owner_id: UUID) -> Select[Any, Any]:
         .where(usage.c.owner_id == owner_id, usage.c.month == this_month())
         .scalar_subquery()
     )
+    added_up = select(_used(owner_id, is_key=is_key).subquery().c.units).scalar_subquery()
     return select(
-        func.coalesce(counted, 0).label("cost_units"),
+        func.coalesce(counted, added_up).label("cost_units"),
         func.extract("epoch", next_month - func.now()).label("seconds_left"),
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
 
-from pipeline3d.api.limits import check_may_create, give_back
+from pipeline3d.api.limits import charge, give_back
 from pipeline3d.api.services import Services
 from pipeline3d.database.access_tables import usage
 from pipeline3d.database.engines import create_asyncio_engine
@@ -17,6 +18,7 @@ from pipeline3d.requests import accounts, changes
 from pipeline3d.requests.quotas import forget_used
 from pipeline3d.settings import Settings
 from pipeline3d.values import FailureReport
+from pipeline3d_tests.integration.api.api_fixtures import JOBS
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
 NO_SETTINGS = {"max_open_jobs_per_user": 0, "monthly_cost_units_per_user": 0}
@@ -31,7 +33,7 @@ class Caller:
 
     def create(self, *, jobs=1, cost=1.0, at_once=1):
         """Ask `at_once` times; the codes of the refusals."""
-        return asyncio.run(self._ask(check_may_create, at_once, jobs=jobs, cost_units=cost))
+        return asyncio.run(self._ask(charge, at_once, jobs=jobs, cost_units=cost))
 
     def give_back(self, *, jobs=1, cost=1.0):
         asyncio.run(self._ask(give_back, 1, jobs=jobs, cost_units=cost))
@@ -167,27 +169,71 @@ def test_what_a_job_costs_is_given_back_where_it_brought_nothing(caller, limit, 
 
 
 @pytest.mark.parametrize("of_key", [False, True])
-def test_open_jobs_are_limited_and_ended_ones_do_not_count(caller, limit, rows, of_key):
+def test_open_jobs_are_limited_and_ended_ones_do_not_count(api, limit, rows, of_key):
     limit(of_key=of_key, max_open_jobs=2)
     key = rows.run(accounts.find_user_of_key(), the_hash=accounts.hash_api_key(API_KEY))[0].key_id
     first, _second = rows.make(), rows.make()
     rows.run(jobs.update().values(key_id=key))
-    [refused] = caller().create()
-    assert (refused.code, refused.details) == ("too_many_open_jobs", {})
+    refused = api.create()
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_open_jobs")
+    assert "2 of the 2 jobs" in refused.json()["detail"]
     rows.run(changes.request_cancel(first))
-    assert caller().create() == []
-    assert len(caller().create(jobs=2)) == 1
+    two = {"jobs": [{"model_id": "sculpt-v1", "prompt": "a red mug"}] * 2}
+    assert api.http.post(f"{JOBS}/batch", json=two).json()["code"] == "too_many_open_jobs"
+    assert len(rows.run(jobs.select())) == 2
+    assert api.create().status_code == 201
 
 
-def test_jobs_of_another_key_are_not_open_jobs_of_this_one(caller, limit, rows):
+def test_jobs_of_another_key_are_not_open_jobs_of_this_one(api, limit, rows):
     limit(of_key=True, max_open_jobs=1)
     rows.make()
-    assert caller().create() == []
+    assert api.create().status_code == 201
 
 
-def test_a_limit_of_nothing_refuses_everything(caller, limit):
+def test_a_limit_of_nothing_refuses_everything(api, limit):
     limit(max_open_jobs=0)
-    assert [error.code for error in caller().create()] == ["too_many_open_jobs"]
+    assert api.create().json()["code"] == "too_many_open_jobs"
+
+
+def test_of_many_jobs_at_once_no_more_than_the_limit_are_opened(api, limit, rows):
+    limit(max_open_jobs=3)
+    path = api.upload()
+
+    def create(_):
+        return api.create(input_params={"input_path": path}).status_code
+
+    with ThreadPoolExecutor(10) as pool:
+        statuses = sorted(pool.map(create, range(10)))
+    assert statuses == [201] * 3 + [429] * 7
+    assert len(rows.run(jobs.select())) == 3
+
+
+def test_a_job_is_tried_again_only_within_the_limit_of_open_jobs(api, limit, rows, in_state):
+    failed, _other = in_state("FAILED"), rows.make()
+    limit(max_open_jobs=1)
+    refused = api.http.post(f"{JOBS}/{failed}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_open_jobs")
+    assert rows.row(failed).state == "FAILED"
+    limit(max_open_jobs=2)
+    assert api.http.post(f"{JOBS}/{failed}/retry").json()["status"] == "QUEUED"
+    # it is open by now, and asking again opens nothing
+    assert api.http.post(f"{JOBS}/{failed}/retry").status_code == 200
+
+
+@pytest.mark.parametrize("of_key", [False, True])
+def test_a_job_is_tried_again_only_within_the_quota(api, caller, limit, rows, in_state, of_key):
+    failed = in_state("FAILED")
+    owner = limit(of_key=of_key, monthly_cost_units=5)
+    key = rows.run(accounts.find_user_of_key(), the_hash=accounts.hash_api_key(API_KEY))[0].key_id
+    rows.run(jobs.update().values(cost_units=2, key_id=key))
+    assert caller().create(cost=4) == []
+    refused = api.http.post(f"{JOBS}/{failed}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (429, "quota_exceeded")
+    assert "has used 4 of 5" in refused.json()["detail"]
+    assert (rows.row(failed).state, used(rows, owner)) == ("FAILED", 4)
+    caller().give_back(cost=1)
+    assert api.http.post(f"{JOBS}/{failed}/retry").status_code == 200
+    assert used(rows, owner) == 5
 
 
 def test_a_new_limit_has_the_month_added_up_anew(caller, limit, rows):
