@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from functools import wraps
+from typing import Annotated, Any, ParamSpec, TypeVar
 from uuid import UUID
 
 import anyio
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy import Executable, Row
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline3d.api.account_cache import AccountCache
@@ -30,6 +32,7 @@ from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 STORE_THREADS = 16
 STORE_READ_TIMEOUT_S = 10.0
@@ -40,6 +43,27 @@ SEARCHES = 4
 
 PASSWORD_THREADS = 2
 """Hashing a password takes 64 MiB and a core for a while: more at once would starve the rest."""
+
+
+_TAKEN_BACK = frozenset({"40001", "40P01"})
+"""SQLSTATE of what Postgres took back whole so that others could go on: a deadlock, or changes that cross."""
+
+Run = Callable[P, Coroutine[Any, Any, T]]
+
+
+def _again_where_taken_back(run: Run[P, T]) -> Run[P, T]:
+    """Run a statement once more that waited for others in a circle. It left nothing: that is always safe."""
+
+    @wraps(run)
+    async def run_again(*arguments: P.args, **values: P.kwargs) -> T:
+        try:
+            return await run(*arguments, **values)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) not in _TAKEN_BACK:
+                raise
+        return await run(*arguments, **values)
+
+    return run_again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,16 +96,19 @@ class Services:
         object.__setattr__(self, "access", AccountCache(listening, self.settings.account_cache_s))
         object.__setattr__(self, "rates", RequestRates(self.settings.redis_url))
 
+    @_again_where_taken_back
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
         async with self.engine.connect() as connection:
             return (await connection.execute(statement, values)).first()
 
+    @_again_where_taken_back
     async def all(self, statement: Executable, **values: Any) -> list[Row[Any]]:
         """Run a statement with the values that it binds; all its rows."""
         async with self.engine.connect() as connection:
             return list((await connection.execute(statement, values)).all())
 
+    @_again_where_taken_back
     async def execute(self, statement: Executable) -> None:
         """Run a statement that brings nothing back."""
         async with self.engine.connect() as connection:
