@@ -30,7 +30,7 @@ from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
 from pipeline3d.values import Scope
 
-_MOMENTS = ("created_at", "updated_at", "started_at", "not_before", "deadline")
+_MOMENTS = ("created_at", "updated_at", "started_at", "not_before", "lease_until", "deadline")
 """Columns that an outlook computes with."""
 _SAME_OF_ARTIFACT = ("name", "asset", "type", "content_type", "sha256", "attempt", "metadata")
 

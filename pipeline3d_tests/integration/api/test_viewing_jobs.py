@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, text
 
 from pipeline3d.database.tables import jobs
 from pipeline3d.requests import accounts
+from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.store.signed_links import preview_path
 from pipeline3d.values import ArtifactType, FailureReport, Progress, Scope, StoredObject
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, SIGNING_KEY
@@ -286,6 +287,15 @@ class TestDocuments:
                     expected[name] for name in job if name not in moving
                 ]
                 assert answer.headers["content-type"] == "application/json"
+
+    def test_a_job_that_leaves_the_queue_after_the_last_look_at_it_is_shown(self, api):
+        job_id = api.rows.make()
+        api.rows.worker(slots=1)
+        assert api.http.get(f"{JOBS}/{job_id}").json()["queue_position"] == 1
+        leased = {"leased_at": func.now(), "lease_until": seconds_from_now(30)}
+        api.rows.run(jobs.update().where(jobs.c.id == job_id).values(**leased))
+        answer = api.http.get(f"{JOBS}/{job_id}")  # within the second for which such a look counts
+        assert (answer.status_code, answer.json()["status"]) == (200, "QUEUED")
 
     def test_a_caller_who_has_it_already_is_told_so_without_it(self, api, ledger):
         job_id = api.rows.make()
