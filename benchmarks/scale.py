@@ -3,7 +3,8 @@
 Run `python -m benchmarks.scale`. Two installations run side by side, one new and one filled by SQL, and are
 asked in turn: one request at a time (wall), then bursts (CPU seconds of all processes, Postgres included).
 Then the filled one, the other standing still, answers the API's questions and loads Dagster's page of an
-asset. With `--noise` it is compared with itself. Prints as it goes, writes `benchmarks/results/scale.json`.
+asset. With `--noise` it is compared with itself. With `--data` the installation that runs on that folder is
+filled instead of one of its own. Prints as it goes, writes `benchmarks/results/scale.json`.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from benchmarks.orchestration import Asker, Side, cpu_seconds, run_alone, run_bu
 from benchmarks.reporting import bar, print_bars, write_report
 from benchmarks.scale_filling import Size, fill_dagster, fill_jobs, fill_queue
 from pipeline3d.database.engines import create_sync_engine
+from pipeline3d.local.state import load_state
 from pipeline3d.values import STAGES_BY_ROUTE, Route
 
 COST_BAR = 1.2
 API_P99_BAR_S = 0.020
 ASSET_PAGE_BAR_S = 2.0
-API_KEY = "p3d_of_the_scale_benchmark"
 WORKERS = 2
 SIZES = (
     Size(name="10,000 partitions", partitions=10_000),
@@ -88,12 +89,14 @@ def main() -> None:
     options.add_argument("--shrink", type=int, default=1, help="divide every size and effort by this")
     options.add_argument("--only", action="append", help="names of sizes, instead of all")
     options.add_argument("--noise", action="store_true", help="compare the filled ones with themselves")
+    options.add_argument("--data", type=Path, help="fill what runs on this folder, which is not stopped")
     options.add_argument("--out", type=Path)
     chosen = options.parse_args()
     sizes = [shrink_size(size, chosen.shrink) for size in SIZES if size.name in (chosen.only or [size.name])]
     folder = Path(tempfile.mkdtemp(prefix="scale-"))
     try:
-        report = measure(folder, sizes, shrink_effort(Effort(), chosen.shrink), noise=chosen.noise)
+        effort = shrink_effort(Effort(), chosen.shrink)
+        report = measure(folder, sizes, effort, noise=chosen.noise, data=chosen.data)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print_bars(report)
@@ -111,12 +114,14 @@ def shrink_effort(effort: Effort, by: int) -> Effort:
     return Effort(**{name: max(2, getattr(effort, name) // by) for name in effort.__dataclass_fields__})
 
 
-def measure(folder: Path, sizes: list[Size], effort: Effort, *, noise: bool) -> dict[str, Any]:
+def measure(
+    folder: Path, sizes: list[Size], effort: Effort, *, noise: bool, data: Path | None = None
+) -> dict[str, Any]:
     """Each size beside a new installation (or, for the noise, beside itself), and what each answers."""
     rows, answers, pages = [], [], []
     with nullcontext() if noise else running(folder / "new", "new") as new:
         for number, size in enumerate(sizes):
-            with running(folder / f"filled-{number}", size.name) as filled:
+            with running(folder / f"filled-{number}", size.name, data) as filled:
                 print(f"filling: {size.name}", flush=True)
                 fill(filled, size)
                 rows.append(compare(new or filled.again(), filled, effort))
@@ -148,10 +153,14 @@ def suspended(place: Place | None) -> Iterator[None]:
 
 
 @contextmanager
-def running(data: Path, name: str) -> Iterator[Place]:
-    """An installation that has done its first requests, which pay for connections and imports."""
-    variables = {"PIPELINE3D_WORKER_CONCURRENCY": str(WORKERS), "FIRST_SUPERUSER_API_KEY": API_KEY}
-    with Installation.running(data, **variables) as installation:
+def running(folder: Path, name: str, data: Path | None = None) -> Iterator[Place]:
+    """An installation that has done its first requests, which pay for connections and imports.
+
+    It is started on `folder`, and stopped at the end, unless one runs on `data`.
+    """
+    variables = {"PIPELINE3D_WORKER_CONCURRENCY": str(WORKERS)}
+    started = nullcontext(Installation(data)) if data else Installation.running(folder, **variables)
+    with started as installation:
         engine = create_sync_engine(installation.database_url)
         side = Side(name, Asker(engine).create, installation.processes_without_servers)
         place = Place(installation, engine, side)
@@ -226,7 +235,7 @@ def measure_api(place: Place, questions: int) -> list[dict[str, Any]]:
         ended = [row[0] for row in connection.execute(f"{mine} AND completed_at IS NOT NULL")]
         waiting = [row[0] for row in connection.execute(f"{mine} AND state = 'QUEUED'")]
     draw = random.Random(1)
-    api = httpx.Client(base_url=f"{place.installation.address}/api/v1/jobs", headers={"x-api-key": API_KEY})
+    api = httpx.Client(base_url=f"{place.installation.address}/api/v1/jobs", headers=sign_in(place))
 
     def path_of(job_ids: list[UUID]) -> Callable[[], str]:
         return lambda: f"/{draw.choice(job_ids)}"
@@ -240,6 +249,15 @@ def measure_api(place: Place, questions: int) -> list[dict[str, Any]]:
                 ("the newest 50 requests", lambda: "/"),
             )
         ]
+
+
+def sign_in(place: Place) -> dict[str, str]:
+    """The header that opens the API to the first user."""
+    state = load_state(place.installation.data)
+    assert state is not None
+    login = {"username": "admin", "password": state.superuser_password}
+    answer = httpx.post(f"{place.installation.address}/api/v1/auth/login", json=login).raise_for_status()
+    return {"x-api-key": answer.json()["api_key"]}
 
 
 def time_answers(place: Place, api: httpx.Client, path: Callable[[], str], count: int) -> dict[str, float]:

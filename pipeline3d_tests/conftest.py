@@ -22,7 +22,6 @@ LONGEST_FILES = (
     "unit/generation/inflation/test_engine.py",
     "unit/imaging/test_matting.py",
     "integration/launch/test_worker.py",
-    "unit/benchmarks/test_scale.py",
     "integration/defs/test_sensors.py",
     "integration/launch/test_launcher.py",
     "integration/launch/test_execution.py",

@@ -15,13 +15,16 @@ import pytest
 from PIL import Image
 from websockets.sync.client import connect
 
+from benchmarks.asset_page import PAGE_QUERIES
 from benchmarks.faults import endure
 from benchmarks.faults_kills import Fault, find_victim
+from benchmarks.scale_filling import BACKLOG_REASON
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
 from pipeline3d.local.state import load_state
 from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, stages_of
 from pipeline3d_tests.e2e.inspection import gather
+from pipeline3d_tests.installation import CHECKOUT
 from pipeline3d_tests.servers import wait_until
 
 FINISH_DEADLINE_S = 120.0
@@ -259,6 +262,32 @@ def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, c
 def delete(client, job_id: str) -> dict:
     """The route that the client has another word for."""
     return client._call("DELETE", f"/api/v1/jobs/{job_id}")
+
+
+@pytest.fixture
+def without_backlog(installation):
+    """What a benchmark left waiting is gone after the test, and the queues go on."""
+    yield
+    installation.ask_jobs("DELETE FROM jobs WHERE tags = '{backlog}'")
+    installation.ask_jobs("DELETE FROM pauses WHERE reason = %s", BACKLOG_REASON)
+
+
+@pytest.mark.usefixtures("without_backlog")
+def test_the_scale_benchmark_fills_an_installation_and_reports_what_a_request_costs_in_it(
+    installation, tmp_path
+):
+    """At a tiny size; what it measures is not judged here."""
+    out = tmp_path / "scale.json"
+    options = ["--noise", "--shrink", "1000", "--only", "1,000,000 requests", "--out", str(out)]
+    command = [sys.executable, "-m", "benchmarks.scale", *options, "--data", str(installation.data)]
+    ran = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=150)
+    assert out.exists(), ran.stdout + ran.stderr
+    report = json.loads(out.read_text())
+    assert set(report["bars"]) == {"wall_against_new", "cpu_against_new", "api_p99_s", "asset_page_s"}
+    assert [row["size"] for row in report["rows"]] == ["1,000,000 requests"]
+    assert all(row[f"{where}_cpu_s"] > 0 for row in report["rows"] for where in ("new", "filled"))
+    assert len(report["answers"]) == 3
+    assert set(report["pages"][0]["queries_s"]) == set(PAGE_QUERIES)
 
 
 def test_a_second_start_says_that_it_is_running_and_where(installation):
