@@ -145,12 +145,15 @@ class ArtifactRead(BaseModel):
 
 
 class JobLinks(BaseModel):
-    """Where to look next."""
+    """Where to look next. `events` is the history, or a stream of it where that is accepted."""
 
     self: str
     events: str
     artifacts: str
     download: str
+    archive: str
+    shares: str
+    webhooks: str
     cancel: str
     retry: str
     rerun: str

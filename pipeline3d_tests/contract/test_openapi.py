@@ -61,6 +61,15 @@ def test_the_examples_hold_to_the_forms(document, method, path):
             check(operation["responses"][status]["content"]["application/json"]["schema"], examples)
 
 
+def test_every_body_has_an_example(document):
+    bodies = {
+        (method, path)
+        for method, path, operation in operations(document)
+        if "application/json" in operation.get("requestBody", {}).get("content", {})
+    }
+    assert bodies - {where for where, examples in EXAMPLES.items() if "request" in examples} == set()
+
+
 def test_the_example_of_a_refusal_is_a_problem(document):
     schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
     jsonschema.Draft202012Validator(schema).validate(PROBLEM_EXAMPLE)
