@@ -51,8 +51,13 @@ logger = logging.getLogger("pipeline3d.api")
 
 API_PREFIX = "/api/v1"
 STATIC = Path(__file__).parent / "static"
+TAKEN_HEADERS = [
+    *("x-api-key", "authorization", "content-type", "idempotency-key", "last-event-id"),
+    *("prefer", "if-none-match", "x-request-id"),
+]
+"""What pages of other origins may send. X-CSRF-Token is for our own pages, which need no leave."""
 EXPOSED_HEADERS = [
-    *("X-Request-ID", "Retry-After", "Idempotency-Replayed", "ETag"),
+    *("X-Request-ID", "Retry-After", "Idempotency-Replayed", "ETag", "Preference-Applied", "Location"),
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped", "Content-Disposition"),
 ]
@@ -81,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         allow_origins=settings.backend_cors_origins,
         allow_credentials=True,
         allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["x-api-key", "authorization", "content-type", "idempotency-key", "last-event-id"],
+        allow_headers=TAKEN_HEADERS,
         expose_headers=EXPOSED_HEADERS,
     )
     app.add_middleware(SecurityHeaders, settings=settings)

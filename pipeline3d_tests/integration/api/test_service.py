@@ -8,6 +8,7 @@ import threading
 import httpx
 import pytest
 
+from pipeline3d.api.app import TAKEN_HEADERS
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.database.tables import api_keys, users
 from pipeline3d.errors import SettingsError
@@ -191,6 +192,27 @@ class TestPages:
         refused = api.http.options(f"{JOBS}/", headers={"Origin": "https://evil.example.com", **ask})
         assert allowed.headers["access-control-allow-origin"] == ORIGIN
         assert "access-control-allow-origin" not in refused.headers
+
+    @pytest.mark.parametrize("header", TAKEN_HEADERS)
+    def test_pages_of_those_origins_may_send_what_the_api_reads(self, api, header):
+        ask = {"Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": header}
+        allowed = api.http.options(f"{JOBS}/", headers={"Origin": ORIGIN, **ask})
+        assert allowed.status_code == 200
+        # another origin's page has no business with the token of our own pages
+        ask["Access-Control-Request-Headers"] = "x-csrf-token"
+        assert api.http.options(f"{JOBS}/", headers={"Origin": ORIGIN, **ask}).status_code == 400
+
+    def test_pages_of_those_origins_may_read_what_is_told_in_headers(self, api):
+        exposed = api.http.get("/health", headers={"Origin": ORIGIN}).headers["access-control-expose-headers"]
+        told = {
+            "Retry-After",
+            "RateLimit-Remaining",
+            "Idempotency-Replayed",
+            "X-Request-ID",
+            "Location",
+            "ETag",
+        }
+        assert told <= set(exposed.split(", "))
 
     def test_the_studio_may_talk_to_this_service_and_to_the_store_only(self, api, store):
         answer = api.http.get("/studio")
