@@ -294,6 +294,7 @@ class Problem(BaseModel):
     code: str
     hint: str | None
     errors: list[ProblemField] | None = None
+    job_ids: list[UUID] | None = Field(default=None, description="Of `job_in_use`: up to 20 that need it.")
 
 
 class ProblemCodeRead(BaseModel):

@@ -84,6 +84,10 @@ CODE_BY_STATUS = {413: "body_too_large"}
 """Refusals of the framework whose code is one of ours."""
 
 
+TOLD = ("errors", "job_ids")
+"""Details of errors that are members of their problems."""
+
+
 class ProblemResponse(Response):
     """One problem document."""
 
@@ -131,7 +135,7 @@ def status_of_class(kind: type[errors.Pipeline3dError], code: str) -> int:
 def request_error_problem(_request: Request, error: Exception) -> Response:
     """The caller can fix it."""
     assert isinstance(error, errors.RequestError)
-    more = {"errors": error.details["errors"]} if "errors" in error.details else {}
+    more = {name: error.details[name] for name in TOLD if name in error.details}
     status = status_of(error)
     headers = {}
     if status == HTTPStatus.UNAUTHORIZED:

@@ -136,6 +136,7 @@ class TestInUse:
         takers = [api.rows.make(**values) for _ in range(2)]
         answer = api.http.delete(f"{JOBS}/{source}")
         assert (answer.status_code, answer.json()["code"]) == (409, "job_in_use")
+        assert sorted(answer.json()["job_ids"]) == sorted(str(taker) for taker in takers)
         assert all(str(taker) in answer.json()["detail"] for taker in takers)
         assert api.rows.row(source).deleted_at is None
         ledger.request_cancel(takers[0])
