@@ -207,11 +207,9 @@ async def _while_owner_is_held(
     services: Services, account: Account, statement: Executable
 ) -> Row[Any] | None:
     """Run a statement that counts what its user has, so that two at once do not pass the limit together."""
-    async with services.engine.connect() as connection:
-        await connection.execution_options(isolation_level="READ COMMITTED")
-        async with connection.begin():
-            await connection.execute(webhooks.hold_owner(account.id))
-            return (await connection.execute(statement)).first()
+    async with services.transaction() as connection:
+        await connection.execute(webhooks.hold_owner(account.id))
+        return (await connection.execute(statement)).first()
 
 
 async def _read_own(services: Services, account: Account, endpoint_id: UUID) -> Row[Any]:
