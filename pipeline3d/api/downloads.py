@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,10 +13,12 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import Row
 
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead
+from pipeline3d.api.compatibility import LINK_EXPIRES_S
 from pipeline3d.api.presenting import download_filename, present_artifact
 from pipeline3d.api.services import Services
 from pipeline3d.errors import InvalidParameters, NotFinished, RequestError
 from pipeline3d.requests import reading
+from pipeline3d.requests.accounts import Account
 from pipeline3d.store.links import Presentation
 from pipeline3d.values import ArtifactType, JobState
 
@@ -38,6 +40,13 @@ class LinkWish:
     expires_s: int | None = None
     inline: bool = False
     redirect: bool | None = None
+
+    def of(self, account: Account, most_s: int) -> LinkWish:
+        """The same for this caller, whose links may be known to work for another time than ours."""
+        usual_s = LINK_EXPIRES_S.get(account.compatibility or "")
+        if usual_s is None or self.expires_s is not None:
+            return self
+        return replace(self, expires_s=min(usual_s, most_s))
 
 
 def read_wish(

@@ -6,6 +6,7 @@ the key of the login, follows no field that it does not know, and knows four wor
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import httpx
@@ -108,6 +109,7 @@ def test_from_the_login_to_the_download(page, rows, ledger, store):
     link = page.call("GET", f"/jobs/{job_id}/download").json()
     assert set(link) == {"download_url", "expires_in"}
     assert link["expires_in"] == 600
+    assert parse_qs(urlsplit(link["download_url"]).query)["X-Amz-Expires"] == ["600"]
     assert httpx.get(link["download_url"]).content == b"glTF..."
 
 
