@@ -21,6 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+WITHOUT_A_CHOICE = 2
+"""So often an operation is asked that takes neither parameters nor a body."""
 NOT_BUILT = 501
 """The one 5xx that is an answer: a model that cannot run here, with the reason."""
 
@@ -36,9 +38,10 @@ class FuzzReport:
 
 def fuzz_operation(operation: Any, headers: Mapping[str, str], examples: int, report: FuzzReport) -> None:
     """Ask one operation `examples` times, valid and invalid by turns; note what is wrong in the report."""
+    has_a_choice = bool(operation.body) or any(operation.iter_parameters())
 
     @hypothesis.settings(
-        max_examples=examples,
+        max_examples=examples if has_a_choice else min(examples, WITHOUT_A_CHOICE),
         deadline=None,
         database=None,
         derandomize=False,
