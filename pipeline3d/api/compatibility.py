@@ -74,12 +74,13 @@ class CompatibleRoute(APIRoute):
         async def handle_and_present(request: Request) -> Response:
             response = await handle(request)
             present = FORMS.get(request.scope.get("state", {}).get("compatibility", ""))
-            return response if present is None else _present(response, present)
+            return response if present is None else present_answer(response, present)
 
         return handle_and_present
 
 
-def _present(response: Response, present: Callable[[Any], Any]) -> Response:
+def present_answer(response: Response, present: Callable[[Any], Any]) -> Response:
+    """The same answer in another form, where it is JSON."""
     is_json = response.headers.get("content-type", "").startswith("application/json")
     if not (is_json and isinstance(getattr(response, "body", None), bytes)):
         return response

@@ -22,6 +22,7 @@ from pipeline3d.api.open_streams import OpenStreams
 from pipeline3d.api.rates import RequestRates
 from pipeline3d.api.transfers import Transfers
 from pipeline3d.database.engines import create_asyncio_engine
+from pipeline3d.database.single_statements import fetch_all
 from pipeline3d.errors import SettingsError
 from pipeline3d.limits import admission_of
 from pipeline3d.requests import credentials
@@ -99,20 +100,18 @@ class Services:
     @_again_where_taken_back
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
-        async with self.engine.connect() as connection:
-            return (await connection.execute(statement, values)).first()
+        rows = await fetch_all(self.engine, statement, values)
+        return rows[0] if rows else None
 
     @_again_where_taken_back
     async def all(self, statement: Executable, **values: Any) -> list[Row[Any]]:
         """Run a statement with the values that it binds; all its rows."""
-        async with self.engine.connect() as connection:
-            return list((await connection.execute(statement, values)).all())
+        return await fetch_all(self.engine, statement, values)
 
     @_again_where_taken_back
     async def execute(self, statement: Executable) -> None:
         """Run a statement that brings nothing back."""
-        async with self.engine.connect() as connection:
-            await connection.execute(statement)
+        await fetch_all(self.engine, statement, {})
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:

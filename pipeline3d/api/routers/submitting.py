@@ -16,6 +16,7 @@ from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.creating import create_or_estimate, respond, respond_when_ended
 from pipeline3d.api.estimating import DryRun, Estimate, estimate_job
+from pipeline3d.api.quick_create import QuickCreateRoute
 from pipeline3d.api.rerunning import Changes, rerun_job
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.waiting import Prefer
@@ -31,22 +32,29 @@ IdempotencyKey = Annotated[
 ]
 
 
-@router.post(
-    "/",
-    status_code=HTTPStatus.CREATED,
-    response_model=JobRead,
-    responses={200: {"model": DryRun, "description": "With dry_run: what would be made."}},
-)
-@router.post("", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_job(
     body: JobCreate,
     account: Writer,
     services: AppServices,
+    response: Response,
     idempotency_key: IdempotencyKey = None,
     prefer: Prefer = None,
 ) -> Response:
     """Ask for a model. With an Idempotency-Key the same request again gives the same answer."""
-    return await create_or_estimate(services, account, body, idempotency_key, prefer)
+    return await create_or_estimate(services, account, body, idempotency_key, prefer, response)
+
+
+for _path, _is_described in (("/", True), ("", False)):
+    router.add_api_route(
+        _path,
+        create_job,
+        methods=["POST"],
+        status_code=HTTPStatus.CREATED,
+        response_model=JobRead,
+        responses={200: {"model": DryRun, "description": "With dry_run: what would be made."}},
+        include_in_schema=_is_described,
+        route_class_override=QuickCreateRoute,
+    )
 
 
 @router.post("/estimate")
