@@ -21,6 +21,8 @@ from pipeline3d.api.access_forms import (
 )
 from pipeline3d.api.audit import build_line
 from pipeline3d.api.keys import present_key
+from pipeline3d.api.list_forms import AdminJobQuery
+from pipeline3d.api.listing import search
 from pipeline3d.api.services import Services
 from pipeline3d.errors import RequestError
 from pipeline3d.requests import accounts, keys, quotas, users
@@ -109,11 +111,14 @@ async def revoke_key(services: Services, account: Account, user_id: UUID, key_id
     return present_key(row)
 
 
-async def list_jobs(services: Services, *, limit: int, **choice: Any) -> AdminJobPage:
-    """The jobs of all users that fit, the newest first."""
-    rows = await services.all(users.list_everybodys_jobs(limit=limit + 1, **choice))
-    page = [AdminJobRead(**row._mapping, status=row.state) for row in rows[:limit]]
-    return AdminJobPage(jobs=page, next=page[-1].id if len(rows) > limit else None)
+async def list_jobs(services: Services, query: AdminJobQuery) -> AdminJobPage:
+    """The jobs of all users that fit, the newest first. Raises InvalidParameters."""
+    chosen = query.chosen_by(None)
+    rows = await search(
+        services, users.list_everybodys_jobs(chosen, username=query.username, limit=query.limit + 1)
+    )
+    page = [AdminJobRead(**row._mapping, status=row.state) for row in rows[: query.limit]]
+    return AdminJobPage(jobs=page, next=page[-1].id if len(rows) > query.limit else None)
 
 
 async def report_usage(services: Services, month: date | None) -> UsageReport:

@@ -71,8 +71,8 @@ class JobChoice(BaseModel):
 
     model_config = {"protected_namespaces": ()}
 
-    def chosen_by(self, user_id: UUID) -> JobFilter:
-        """The same as a value. Raises InvalidParameters `unknown_status`."""
+    def chosen_by(self, user_id: UUID | None) -> JobFilter:
+        """The same as a value; None is everybody. Raises InvalidParameters `unknown_status`."""
         return JobFilter(
             user_id=user_id,
             states=states_of_words(self.status),
@@ -104,6 +104,13 @@ class JobListQuery(JobChoice):
         default=False,
         description=f"Answer X-Total-Count; beyond {MOST_COUNTED} it is that, with X-Total-Capped.",
     )
+
+
+class AdminJobQuery(JobChoice):
+    """Which jobs of all users, or of one; pages go on with `before`."""
+
+    username: Annotated[Text, Field(min_length=1, max_length=200)] | None = None
+    limit: int = Field(default=100, ge=1, le=500)
 
 
 class JobCounts(BaseModel):

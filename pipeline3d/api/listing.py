@@ -57,14 +57,14 @@ async def list_jobs(services: Services, account: Account, query: JobListQuery) -
     # one more, which says whether the list goes on
     limit = query.limit + 1
     page = listing.list_page(chosen, order=query.order, after=after, skip=query.skip, limit=limit)
-    rows = await (services.all(page) if chosen.is_cheap else _search(services, page))
+    rows = await (services.all(page) if chosen.is_cheap else search(services, page))
     next_cursor = None
     if len(rows) > query.limit:
         rows = rows[: query.limit]
         next_cursor = write_cursor(Place(created_at=rows[-1].created_at, id=rows[-1].id), digest)
     total = None
     if query.include_total:
-        [counted] = await _search(services, listing.count_matching(chosen))
+        [counted] = await search(services, listing.count_matching(chosen))
         total = counted.total
     return JobPage(rows=rows, next_cursor=next_cursor, total=total)
 
@@ -72,7 +72,7 @@ async def list_jobs(services: Services, account: Account, query: JobListQuery) -
 async def count_jobs(services: Services, account: Account, choice: JobChoice) -> JobCounts:
     """How many of the caller's jobs there are of each sort."""
     by: dict[str, Counter[str]] = {"state": Counter(), "model_id": Counter(), "kind": Counter()}
-    for row in await _search(services, listing.count_by_kind(choice.chosen_by(account.id))):
+    for row in await search(services, listing.count_by_kind(choice.chosen_by(account.id))):
         for name, counter in by.items():
             counter[getattr(row, name)] += row._mapping["count"]
     total = by["state"].total()
@@ -85,7 +85,7 @@ async def count_jobs(services: Services, account: Account, choice: JobChoice) ->
     )
 
 
-async def _search(services: Services, statement: Executable) -> list[Row[Any]]:
+async def search(services: Services, statement: Executable) -> list[Row[Any]]:
     """Run a statement that may read much; refused where it takes too long."""
     limit = func.set_config("statement_timeout", str(LONGEST_SEARCH_MS), True)
     try:

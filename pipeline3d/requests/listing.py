@@ -74,9 +74,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which requests of a user; what is None or empty chooses nothing. Moments have a time zone."""
+    """Which requests of a user, or (None) of all; what else is None or empty chooses nothing.
 
-    user_id: UUID
+    Moments have a time zone.
+    """
+
+    user_id: UUID | None
     states: tuple[JobState, ...] = ()
     model_id: str | None = None
     kind: Kind | None = None
@@ -90,7 +93,7 @@ class JobFilter:
     completed_before: datetime | None = None
     text: str | None = None
     older_than: UUID | None = None
-    """Only requests older than this one of the same user."""
+    """Only requests older than this one, which is of the same user."""
 
     @property
     def is_cheap(self) -> bool:
@@ -149,6 +152,11 @@ def count_by_kind(chosen: JobFilter) -> Select[Any]:
     return select(*counted.c, func.count().label("count")).group_by(*counted.c)
 
 
+def matches(chosen: JobFilter) -> ColumnElement[bool]:
+    """Whether a request is chosen: for statements with an order of their own."""
+    return and_(_matches(chosen), _has_state(chosen))
+
+
 def _page_of_ids(chosen: JobFilter, order: Order, after: Place | None, limit: int) -> Select[Any]:
     """The ids of the first requests after a place."""
     page = select(jobs.c.id, jobs.c.created_at).where(_matches(chosen))
@@ -195,7 +203,9 @@ def _has_state(chosen: JobFilter) -> ColumnElement[bool]:
 
 def _matches(chosen: JobFilter) -> ColumnElement[bool]:
     """Every condition but that on the state."""
-    conditions = [jobs.c.user_id == chosen.user_id, IS_VISIBLE]
+    conditions: list[ColumnElement[bool]] = [IS_VISIBLE]
+    if chosen.user_id is not None:
+        conditions.append(jobs.c.user_id == chosen.user_id)
     for column, value in (
         (jobs.c.model_id, chosen.model_id),
         (jobs.c.kind, chosen.kind),
@@ -223,9 +233,11 @@ def _matches(chosen: JobFilter) -> ColumnElement[bool]:
     return and_(*conditions)
 
 
-def _is_older_than(user_id: UUID, job_id: UUID) -> ColumnElement[bool]:
+def _is_older_than(user_id: UUID | None, job_id: UUID) -> ColumnElement[bool]:
     mark = jobs.alias("mark")
-    of_mark = select(mark.c.created_at, mark.c.id).where(mark.c.id == job_id, mark.c.user_id == user_id)
+    of_mark = select(mark.c.created_at, mark.c.id).where(mark.c.id == job_id)
+    if user_id is not None:
+        of_mark = of_mark.where(mark.c.user_id == user_id)
     return tuple_(jobs.c.created_at, jobs.c.id) < of_mark.scalar_subquery()
 
 

@@ -7,6 +7,7 @@ sessions end in the same statement. Nothing here knows HTTP.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from pipeline3d.database.access_tables import sessions
 from pipeline3d.database.tables import api_keys, jobs, users
 from pipeline3d.requests.audit import Line, audited
 from pipeline3d.requests.creation import new_job_id
+from pipeline3d.requests.listing import JobFilter, matches
 from pipeline3d.requests.quotas import is_given_back
 from pipeline3d.values import JobState, Role
 
@@ -97,15 +99,8 @@ def count_other_admins(user_id: UUID) -> Select[int]:
     return select(func.count()).where(users.c.role == Role.ADMIN, users.c.is_active, users.c.id != user_id)
 
 
-def list_everybodys_jobs(
-    *,
-    limit: int,
-    before: UUID | None = None,
-    username: str | None = None,
-    state: JobState | None = None,
-    model_id: str | None = None,
-) -> Select[Any]:
-    """The jobs of all users, or of one, the newest first; those being deleted are left out."""
+def list_everybodys_jobs(chosen: JobFilter, *, username: str | None = None, limit: int) -> Select[Any]:
+    """The jobs of all users, or of one, that are chosen, the newest first."""
     found = (
         select(
             *(jobs.c.id, users.c.username, jobs.c.model_id, jobs.c.kind, jobs.c.state, jobs.c.attempt),
@@ -113,17 +108,13 @@ def list_everybodys_jobs(
             *(jobs.c.created_at, jobs.c.started_at, jobs.c.completed_at),
         )
         .join_from(jobs, users, users.c.id == jobs.c.user_id)
-        .where(jobs.c.deleted_at.is_(None))
+        .where(matches(replace(chosen, older_than=None)))
     )
-    if before is not None:
-        found = found.where(jobs.c.id < before)
+    if chosen.older_than is not None:
+        found = found.where(jobs.c.id < chosen.older_than)
     if username is not None:
         found = found.where(users.c.username == username)
-    if state is not None:
-        found = found.where(jobs.c.state == state)
-    if model_id is not None:
-        found = found.where(jobs.c.model_id == model_id)
-    # ids sort by the time of their making
+    # ids sort by the time of their making, and there is no index over all users for another order
     return found.order_by(jobs.c.id.desc()).limit(limit)
 
 

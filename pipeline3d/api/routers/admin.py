@@ -23,9 +23,9 @@ from pipeline3d.api.access_forms import (
 )
 from pipeline3d.api.auth import Administrator
 from pipeline3d.api.bodies import Text
+from pipeline3d.api.list_forms import AdminJobQuery
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import InvalidParameters
-from pipeline3d.values import JobState
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 
@@ -95,16 +95,10 @@ async def revoke_key(user_id: UUID, key_id: UUID, account: Administrator, servic
 async def list_jobs(
     _admin: Administrator,
     services: AppServices,
-    limit: Limit = 100,
-    before: Annotated[UUID | None, Query(description="The `next` of the page before.")] = None,
-    username: Words | None = None,
-    status: JobState | None = None,
-    model_id: Words | None = None,
+    query: Annotated[AdminJobQuery, Query()],
 ) -> AdminJobPage:
-    """The jobs of all users, the newest first."""
-    return await admin.list_jobs(
-        services, limit=limit, before=before, username=username, state=status, model_id=model_id
-    )
+    """The jobs of all users, the newest first, with the filters of one's own list; `next` is `before`."""
+    return await admin.list_jobs(services, query)
 
 
 @router.get("/usage")

@@ -190,6 +190,25 @@ def test_the_jobs_of_all_users_are_seen(api, rows, user):
     assert api.http.get(f"{ADMIN}/jobs", params={"status": "FAILED"}).json()["jobs"] == []
 
 
+def test_the_jobs_of_all_users_are_found_as_ones_own_are(api, rows, user):
+    plain, tagged, of_user = rows.make(), rows.make(), rows.make(user_id=user["id"])
+    rows.run(jobs.update().where(jobs.c.id == tagged).values(tags=["spring"]))
+    rows.run(changes.request_cancel(tagged))
+    rows.run(jobs.update().where(jobs.c.id == of_user).values(prompt="a red mug", tags=["spring"]))
+    for choice, found in [
+        ({"tag": "spring"}, [of_user, tagged]),
+        ({"tag": "spring", "status": "cancelled"}, [tagged]),
+        ({"status": ["QUEUED", "CANCELED"]}, [of_user, tagged, plain]),
+        ({"q": "RED mug"}, [of_user]),
+        ({"kind": "text_to_3d"}, []),
+        ({"username": "lovelace", "created_after": "2020-01-01T00:00:00Z"}, [of_user]),
+        ({"before": str(tagged)}, [plain]),
+    ]:
+        page = api.http.get(f"{ADMIN}/jobs", params=choice).json()
+        assert [one["id"] for one in page["jobs"]] == [str(job_id) for job_id in found], choice
+    assert api.http.get(f"{ADMIN}/jobs", params={"status": "strange"}).json()["code"] == "unknown_status"
+
+
 class TestAuditLog:
     def test_changes_of_users_are_written_down_without_secrets(self, api, user, rows):
         api.http.post(f"{ADMIN}/users", json={"username": "new", "password": "a password that is secret"})
