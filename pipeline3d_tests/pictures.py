@@ -52,8 +52,9 @@ def draw(subject: str, backdrop: str, *, size: int = 512, seed: int = 0) -> Draw
     if backdrop == "shadowed":
         rgb *= (1 - _soft_shadow(parts, size))[..., None]
     for part in parts:
-        light = 0.38 + 0.62 * np.clip(part.normal @ LIGHT, 0, 1)
-        glint = 0.25 * np.clip(part.normal @ LIGHT, 0, 1) ** 30
+        facing = np.clip(part.normal @ LIGHT, 0, 1)
+        light = 0.38 + 0.62 * facing
+        glint = 0.25 * facing**30
         shaded = np.array(part.colour, np.float32) * light[..., None] + glint[..., None]
         rgb = rgb * (1 - part.coverage[..., None]) + shaded * part.coverage[..., None]
         truth = np.maximum(truth, part.coverage)
@@ -102,9 +103,11 @@ def cut_out_drawing(subject: str, *, size: int = 512) -> Pixels:
 
 
 def encode(pixels: npt.NDArray[Any], file_format: str = "PNG", **options: Any) -> bytes:
-    """An array as the bytes of a file."""
+    """An array as the bytes of a file; a PNG quickly, and larger than it might be."""
     from PIL import Image
 
+    if file_format == "PNG":
+        options = {"compress_level": 1, **options}
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, file_format, **options)
     return buffer.getvalue()
