@@ -15,7 +15,7 @@ from functools import cached_property
 import dagster as dg
 
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.requests import audit, idempotency, logins, pruning, sessions, uploads
+from pipeline3d.requests import audit, batches, idempotency, logins, pruning, sessions, uploads
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
 from pipeline3d.requests.keys import ended_login_keys
 from pipeline3d.requests.pruning import Retention, Sweep
@@ -85,6 +85,7 @@ class Prune:
             self._prune_launched,
             self._prune_workers,
             lambda: self._sweep(pruning.old_history(self._days_ago(keep.history_days))),
+            lambda: self._sweep(batches.empty_batches(self._days_ago(keep.history_days))),
             lambda: self._sweep(old_deliveries(self._days_ago(keep.webhook_days))),
             lambda: self._sweep(deliveries_of_deleted_jobs()),
             lambda: self._sweep(pruning.consumed_messages()),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, exists, func, select
 
 from pipeline3d.database.tables import batches, jobs
+from pipeline3d.requests.pruning import Sweep
 from pipeline3d.requests.reading import IS_VISIBLE
 
 
@@ -41,4 +43,15 @@ def list_jobs_of(batch_id: UUID) -> Select[Any]:
         select(*(jobs.c[name] for name in names))
         .where(jobs.c.batch_id == batch_id, IS_VISIBLE)
         .order_by(jobs.c.id)
+    )
+
+
+def empty_batches(before: datetime) -> Sweep:
+    """The batches that are older than that moment and have no request any more, if they ever had one."""
+    return Sweep(
+        what="empty batches",
+        key=batches.c.id,
+        past=and_(batches.c.created_at < before, ~exists().where(jobs.c.batch_id == batches.c.id)),
+        ordered_by=batches.c.created_at,
+        until=before,
     )

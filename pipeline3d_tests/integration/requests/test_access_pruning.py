@@ -1,4 +1,4 @@
-"""What the prune forgets of logins, sessions and the audit log, and what it keeps."""
+"""What the prune forgets of logins, sessions, the audit log and batches, and what it keeps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 
 from pipeline3d.database.access_tables import audit_log, login_attempts, sessions
-from pipeline3d.database.tables import api_keys
+from pipeline3d.database.tables import api_keys, batches, jobs
 from pipeline3d.requests import accounts, audit, keys, logins
+from pipeline3d.requests import batches as batch_statements
 from pipeline3d.requests import sessions as session_statements
+from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.requests.leases import seconds_from_now
 
@@ -71,3 +73,15 @@ def test_only_keys_of_logins_are_forgotten(rows, sweep):
     assert sweep(keys.ended_login_keys) == 1
     left = rows.run(api_keys.select().where(api_keys.c.expires_at.is_not(None)))
     assert sorted(row.name for row in left) == ["login", "made by hand", "made by hand"]
+
+
+def test_batches_are_forgotten_once_they_have_no_jobs_and_are_old(rows, sweep):
+    made = {}
+    for name, age in {"old": 11, "old with a job": 12, "young": 9}.items():
+        made[name] = new_job_id()
+        values = {"id": made[name], "user_id": rows.user_id, "name": name, "source": "json", "size": 1}
+        rows.run(batches.insert().values(**values, created_at=seconds_from_now(-age * DAY_S)))
+    job = rows.make()
+    rows.run(jobs.update().where(jobs.c.id == job).values(batch_id=made["old with a job"]))
+    assert sweep(batch_statements.empty_batches) == 1
+    assert {row.name for row in rows.run(batches.select())} == {"old with a job", "young"}

@@ -208,6 +208,7 @@ class Past:
             "login_attempts",
             "sessions",
             "api_keys",
+            "batches",
         )
         dagster = ("event_logs", "job_ticks", "asset_check_executions", "run_tags")
         return {
@@ -343,7 +344,12 @@ def fill_access(past: Past, doomed: Doomed) -> None:
             " VALUES (:id, :user, 'login', :hash, 'p3d_', now() + interval '2 days' - :age)",
             **ended,
         )
-    tables = ("idempotency_keys", "audit_log", "login_attempts", "sessions", "api_keys")
+        past.sql(
+            "INSERT INTO batches (id, user_id, name, source, size, created_at)"
+            " VALUES (:id, :user, :name, 'json', 1, now() - :age)",
+            **ended,
+        )
+    tables = ("idempotency_keys", "audit_log", "login_attempts", "sessions", "api_keys", "batches")
     doomed.rows |= dict.fromkeys(tables, 1)
 
 
