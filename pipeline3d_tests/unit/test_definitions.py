@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from pipeline3d.definitions import build_definitions
 from pipeline3d.defs.jobs import REQUEST_JOBS
@@ -83,3 +85,9 @@ def test_no_secret_is_part_of_a_resource_that_the_ui_shows():
     assert resources["object_store"].secret_key == dg.EnvVar("MINIO_SECRET_KEY")
     assert resources["jobs_database"].url == dg.EnvVar("DATABASE_URL")
     assert resources["preview_links"].signing_key == dg.EnvVar("LINK_SIGNING_KEY")
+
+
+def test_no_sensor_waits_for_another_one_to_end_its_tick():
+    configuration = yaml.safe_load((Path(__file__).parents[2] / "dagster.yaml").read_text())
+    sensors = list(build_definitions(Settings(_env_file=None)).sensors)
+    assert configuration["sensors"]["num_workers"] > len(sensors)
