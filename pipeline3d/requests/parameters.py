@@ -63,7 +63,7 @@ def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> d
     if unstorable:
         raise _invalid(unstorable)
     # The schema describes both names of the picture as optional, so that which is missing is said in words.
-    problems = [describe_violation(error) for error in Draft202012Validator(dict(schema)).iter_errors(sent)]
+    problems = [describe_violation(error) for error in _validator_of(schema).iter_errors(sent)]
     if problems:
         raise _invalid(sorted(problems, key=lambda problem: problem["field"]))
     properties: Mapping[str, Any] = schema.get("properties", {})
@@ -74,6 +74,25 @@ def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> d
         name: _normalised(properties.get(name, {}), value)
         for name, value in {**defaults, **preset, **sent}.items()
     }
+
+
+_VALIDATORS: dict[int, tuple[Mapping[str, Any], Draft202012Validator]] = {}
+MOST_VALIDATORS = 64
+
+
+def _validator_of(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """The validator of a schema that nobody changes; the same for the same object, since making it is dear.
+
+    The schema is kept beside it: while it lives no other object has its identity.
+    """
+    known = _VALIDATORS.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
+    validator = Draft202012Validator(dict(schema))
+    if len(_VALIDATORS) >= MOST_VALIDATORS:
+        _VALIDATORS.clear()
+    _VALIDATORS[id(schema)] = (schema, validator)
+    return validator
 
 
 def take_image_key(params: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:

@@ -76,10 +76,10 @@ class SnapshotKeeper:
     async def look_anew_soon(self, patience_s: float) -> QueueView | None:
         """As `look_anew` where that is expected to take no longer than this; None, at once, where it is not.
 
-        For those who would rather have an answer without a place than wait behind many others.
+        For those who would rather have an answer without a place than wait behind many others. Postgres reads
+        for them no more often than where nobody waits: many new requests would keep it at nothing else.
         """
-        expected_s = max(self._rest_s(HURRIED_REST_FACTOR), 0.0) + self._took_s
-        if self._is_reading or expected_s > patience_s:
+        if self._is_reading or self._rest_s(REST_FACTOR) > 0 or self._took_s > patience_s:
             return None
         return await self.look_anew()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.requests.parameters import (
     MAX_TOLD_CHARACTERS,
+    MOST_VALIDATORS,
     complete_parameters,
     find_unstorable,
     storable_text,
@@ -139,3 +140,12 @@ def test_two_different_pictures_are_refused():
 def test_what_a_stranger_put_into_a_message_can_be_stored(text, told):
     assert storable_text(text) == told
     assert find_unstorable({"message": storable_text(text)}) is None
+
+
+def test_equal_looking_schemas_are_told_apart_however_many_there_are():
+    for most in range(3 * MOST_VALIDATORS):
+        schema = {"type": "object", "properties": {"n": {"type": "integer", "maximum": most}}}
+        for _ in range(2):  # made, and kept
+            assert complete_parameters(schema, {"n": most}) == {"n": most}
+            with pytest.raises(InvalidParameters):
+                complete_parameters(schema, {"n": most + 1})
