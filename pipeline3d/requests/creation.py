@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
+import orjson
 import uuid_utils.compat
 from sqlalchemy import (
     CTE,
@@ -239,7 +240,7 @@ def values_of(
     new_jobs: Sequence[NewJob], *, key: KeyUse | None = None, batch: NewBatch | None = None
 ) -> dict[str, Any]:
     """What `create_jobs` binds for these requests, this key and this batch."""
-    values: dict[str, Any] = {"the_jobs": json.dumps([_record_of(job) for job in new_jobs], default=str)}
+    values: dict[str, Any] = {"the_jobs": _as_json([_record_of(job) for job in new_jobs])}
     if key is not None:
         values |= {
             "the_key_user_id": key.user_id,
@@ -256,6 +257,13 @@ def values_of(
     return values
 
 
+def _as_json(records: list[dict[str, Any]]) -> str:
+    try:
+        return orjson.dumps(records, default=str).decode()
+    except orjson.JSONEncodeError:  # somebody's metadata has a whole number beyond 64 bits
+        return json.dumps(records, default=str)
+
+
 _NOT_BEGUN: dict[str, Any] = {
     **dict.fromkeys(("run_id", "started_at", "completed_at", "not_before", "leased_at", "lease_until")),
     **dict.fromkeys(("error_code", "error_stage", "error_message", "error_hint", "error_retryable")),
@@ -268,7 +276,7 @@ _NOT_BEGUN: dict[str, Any] = {
 def as_stored(job: NewJob, row: Row[Any]) -> Any:
     """A new request as its row would be read: what was given, and what `create_jobs` brought back."""
     given = {name: getattr(job, name) for name in _GIVEN}
-    return SimpleNamespace(**{**_NOT_BEGUN, **given, "tags": list(job.tags), **row._mapping})
+    return SimpleNamespace(**{**_NOT_BEGUN, **given, "tags": list(job.tags), **row._asdict()})
 
 
 def create_job(job: NewJob) -> Select[Any]:
