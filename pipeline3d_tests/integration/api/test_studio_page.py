@@ -98,8 +98,6 @@ CALL = re.compile(
     r"""call\((?P<quote>["`])(?P<path>/.*?)(?P=quote)(?:, \{ """
     r"""(?:method: "(?P<method>\w+)"|(?P<body>body)))?"""
 )
-    r"""call\((?P<quote>["`])(?P<path>/.*?)(?P=quote)(?:, \{ (?:method: "(?P<method>\w+)"|(?P<body>body)))?"""
-)
 
 
 def calls_of_the_script():
