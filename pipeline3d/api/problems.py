@@ -17,6 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from pipeline3d import errors
 from pipeline3d.database.engines import POOL_TIMEOUTS
@@ -83,6 +84,8 @@ STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
 CODE_BY_STATUS = {413: "body_too_large"}
 """Refusals of the framework whose code is one of ours."""
 
+
+METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 TOLD = ("errors", "job_ids")
 """Details of errors that are members of their problems."""
@@ -168,16 +171,37 @@ def permanent_problem(_request: Request, error: Exception) -> Response:
     return build_problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, error.message, hint=error.hint)
 
 
-def http_problem(_request: Request, error: Exception) -> Response:
+def http_problem(request: Request, error: Exception) -> Response:
     """What the framework refuses: an unknown path, a method that a path does not have."""
     assert isinstance(error, HTTPException)
     code = CODE_BY_STATUS.get(error.status_code, HTTPStatus(error.status_code).name.lower())
-    return build_problem(error.status_code, code, str(error.detail), headers=dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_of_path(request)) or headers.get("Allow", "")
+    return build_problem(error.status_code, code, str(error.detail), headers=headers)
 
 
-def validation_problem(_request: Request, error: Exception) -> Response:
+def _methods_of_path(request: Request) -> list[str]:
+    """What the path of a request takes. The framework names only those of the first route that has it."""
+
+    def takes(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+    return [method for method in METHODS if takes(method)]
+
+
+def validation_problem(request: Request, error: Exception) -> Response:
     """A body, path or query that is not of the right form, with each field named."""
     assert isinstance(error, RequestValidationError)
+    if _is_not_json(request, error):
+        sent = request.headers.get("content-type", "")[:100]
+        return build_problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            f"The body was sent as {sent!r}, which is not JSON." if sent else "The body has no Content-Type.",
+            hint="Send JSON with Content-Type: application/json.",
+        )
     found = [_describe(problem) for problem in error.errors()]
     detail = " ".join(f"{problem['field']}: {problem['message']}." for problem in found)
     return build_problem(
@@ -187,6 +211,13 @@ def validation_problem(_request: Request, error: Exception) -> Response:
         hint="See /docs for the form.",
         errors=found,
     )
+
+
+def _is_not_json(request: Request, error: RequestValidationError) -> bool:
+    """Whether a body was not read at all, for what its sender called it."""
+    if "json" in request.headers.get("content-type", "").lower():
+        return False
+    return any(problem["loc"] == ("body",) and problem["type"] != "missing" for problem in error.errors())
 
 
 def _describe(problem: Mapping[str, Any]) -> dict[str, str]:

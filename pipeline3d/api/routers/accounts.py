@@ -14,6 +14,7 @@ router = APIRouter(route_class=CompatibleRoute, tags=["accounts"])
 
 
 @router.post("/auth/login")
+@router.post("/auth/login/", include_in_schema=False)
 @router.post("/users/login", include_in_schema=False)
 async def login(body: LoginBody, services: AppServices, request: Request, response: Response) -> LoginAnswer:
     """A new API key, valid for some hours."""
@@ -28,6 +29,7 @@ async def login(body: LoginBody, services: AppServices, request: Request, respon
 
 
 @router.get("/users/me")
+@router.get("/users/me/", include_in_schema=False)
 @router.get("/auth/me", include_in_schema=False)
 async def me(account: CurrentAccount) -> UserRead:
     """The account of the key."""

@@ -61,6 +61,7 @@ async def list_artifacts(
 
 
 @router.get("/{job_id}/artifacts/{name}", response_model=DownloadRead, responses=LED)
+@router.get("/{job_id}/artifacts/{name}/", response_model=DownloadRead, include_in_schema=False)
 async def open_artifact(
     job_id: UUID, name: KeyPart, account: Reader, services: AppServices, wish: EagerWish
 ) -> DownloadRead | RedirectResponse:
@@ -71,6 +72,7 @@ async def open_artifact(
 
 
 @router.get("/{job_id}/artifacts/{asset}/{name}", response_model=DownloadRead, responses=LED)
+@router.get("/{job_id}/artifacts/{asset}/{name}/", response_model=DownloadRead, include_in_schema=False)
 async def read_artifact(
     job_id: UUID, asset: KeyPart, name: KeyPart, account: Reader, services: AppServices, wish: Wish
 ) -> DownloadRead | RedirectResponse:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from pipeline3d.api.bodies import ModelRead
+from fastapi import APIRouter, Path
+
+from pipeline3d.api.bodies import ModelRead, Text
 from pipeline3d.api.known_models import find_catalogue_model
 from pipeline3d.api.presenting import present_model
 from pipeline3d.api.services import AppServices
@@ -22,6 +24,7 @@ async def list_models(services: AppServices) -> list[ModelRead]:
 
 
 @router.get("/{model_id}")
-async def read_model(model_id: str, services: AppServices) -> ModelRead:
+@router.get("/{model_id}/", include_in_schema=False)
+async def read_model(model_id: Annotated[Text, Path(max_length=100)], services: AppServices) -> ModelRead:
     """One model."""
     return present_model(await find_catalogue_model(services, model_id))

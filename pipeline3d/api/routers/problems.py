@@ -33,6 +33,7 @@ def show_problem(code: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,100}$")]) -> R
 
 
 @router.get("/api/v1/problems")
+@router.get("/api/v1/problems/", include_in_schema=False)
 def list_problems() -> list[ProblemCodeRead]:
     """All codes, for programs."""
     return [

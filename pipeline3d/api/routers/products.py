@@ -21,6 +21,7 @@ MOST_VERSIONS = 50
 
 
 @router.get("/{shop}/{product_id}")
+@router.get("/{shop}/{product_id}/", include_in_schema=False)
 async def read_product(
     shop: Part,
     product_id: Part,

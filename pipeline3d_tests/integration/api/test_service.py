@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
+from http import HTTPStatus
 
 import httpx
 import pytest
@@ -162,13 +164,62 @@ class TestTrouble:
 
     @pytest.mark.parametrize(
         ("method", "path", "status"),
-        [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("PUT", JOBS, 405)],
+        [("GET", "/nothing", 404), ("DELETE", "/health", 405), ("PUT", JOBS, 405), ("GET", "/%00/%ff", 404)],
     )
     def test_what_the_framework_refuses_is_a_problem_document_too(self, api, method, path, status):
         answer = api.http.request(method, path)
         assert answer.status_code == status
         assert answer.json()["status"] == status
         assert answer.headers["content-type"] == "application/problem+json"
+        assert "x-request-id" in answer.headers
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [
+            (f"{JOBS}/", "GET, POST"),
+            (f"{JOBS}/00000000-0000-0000-0000-000000000000", "DELETE, GET, PATCH"),
+            ("/api/v1/auth/session", "DELETE, GET, POST"),
+        ],
+    )
+    def test_a_refused_method_is_told_which_ones_the_path_takes(self, api, path, allowed):
+        answer = api.http.put(path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+    @pytest.mark.parametrize(
+        ("content_type", "status"),
+        [
+            ("text/plain", 415),
+            ("application/x-www-form-urlencoded", 415),  # what curl says of its own accord
+            ("", 415),
+            ("application/json; charset=utf-8", 422),  # read, and then something is missing
+            ("application/merge-patch+json", 422),
+        ],
+    )
+    def test_a_body_that_is_not_called_json_is_told_so(self, api, content_type, status):
+        headers = {"content-type": content_type} if content_type else {}
+        answer = api.http.post(f"{JOBS}/", content=b'{"priority": 1}', headers=headers)
+        assert (answer.status_code, answer.json()["title"][:11]) == (status, HTTPStatus(status).phrase[:11])
+        assert (answer.json()["code"] == "unsupported_media_type") is (status == 415)
+
+    def test_no_path_of_the_api_fails_at_characters_that_cannot_be_stored(self, api):
+        operations = [
+            (method, path)
+            for path, methods in api.http.get("/openapi.json").json()["paths"].items()
+            for method in methods
+            if "{" in path
+        ]
+        assert len(operations) > 20
+        for method, path in operations:
+            for strange in ("%00", "%ff", "..%2f", "9" * 400):
+                answer = api.http.request(method, re.sub(r"\{.*?\}", strange, path))
+                assert answer.status_code < 500, (method, path, strange, answer.text)
+
+    def test_every_path_of_the_api_works_with_and_without_a_slash_at_its_end(self, api):
+        for path in api.http.get("/openapi.json").json()["paths"]:
+            if path.startswith("/api/v1/"):
+                other = path.removesuffix("/") if path.endswith("/") else f"{path}/"
+                answer = api.http.request("OPTIONS", re.sub(r"\{.*?\}", "x", other))
+                assert answer.status_code == 405, other  # no method of it, but a path of ours
 
     def test_many_callers_at_once_are_all_answered(self, api):
         job_id = api.rows.make()
