@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -234,6 +235,9 @@ class AsyncPipeline3dClient:
                 if answer.is_error:
                     await answer.aread()
                 require_ok(answer, "service")
+                if answer.status_code == HTTPStatus.NO_CONTENT:
+                    position.take_silence()
+                    return
                 async for received in EventSource(answer).aiter_sse():
                     yield position.take(received)
                     if position.is_finished:

@@ -10,6 +10,7 @@ from httpx_sse import ServerSentEvent
 from pipeline3d.client.answers import Event
 from pipeline3d.client.operations import API_PREFIX, JOBS, Id
 from pipeline3d.errors import Pipeline3dError
+from pipeline3d.values import FINISHED_STATES
 
 END_EVENTS = frozenset({"job.succeeded", "job.failed", "job.canceled", "job.expired", "job.deleted"})
 READ_TIMEOUT_S = 60.0
@@ -43,8 +44,15 @@ class StreamPosition:
             raise Pipeline3dError("The stream is not one of this service.", code="bad_answer") from error
         self.pause_s = FIRST_PAUSE_S
         self._last = received.id or self._last
-        self.is_finished = self._ends and received.event in END_EVENTS
+        # Of a job that has ended already only how it stands is told.
+        is_past = received.event == "job.snapshot" and data.get("status") in FINISHED_STATES
+        has_ended = is_past or received.event in END_EVENTS
+        self.is_finished = self._ends and has_ended
         return Event(id=received.id or None, type=received.event, data=data)
+
+    def take_silence(self) -> None:
+        """Note that the service has nothing more to tell: the job's end was read before."""
+        self.is_finished = self._ends
 
     def next_pause(self) -> float:
         """How long to wait before the next connection; longer each time that nothing came."""

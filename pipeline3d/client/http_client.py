@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
@@ -236,6 +237,9 @@ class Pipeline3dClient:
             if answer.is_error:
                 answer.read()
             require_ok(answer, "service")
+            if answer.status_code == HTTPStatus.NO_CONTENT:
+                position.take_silence()
+                return
             for received in EventSource(answer).iter_sse():
                 yield position.take(received)
                 if position.is_finished:

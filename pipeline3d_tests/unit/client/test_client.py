@@ -148,6 +148,32 @@ def test_a_stream_that_breaks_goes_on_behind_the_last_event(scripted):
     assert paused == [0.5, 1.0]
 
 
+ENDED = sse((7, "job.snapshot", {"status": "SUCCEEDED"}))
+NO_MORE = (204, {}, b"")
+
+
+@pytest.mark.parametrize(
+    ("script", "seen_before", "told"),
+    [
+        ([(200, STREAM, ENDED)], None, ["job.snapshot"]),
+        ([NO_MORE], "7", []),
+        ([(200, STREAM, BROKEN), NO_MORE], None, ["job.started", "job.progress"]),  # its end is not asked for
+    ],
+)
+def test_the_stream_of_a_job_that_has_ended_is_not_waited_for(scripted, script, seen_before, told):
+    url, server = scripted
+
+    async def ask():
+        async with AsyncPipeline3dClient(url, "k", sleep=lambda _s: asyncio.sleep(0)) as client:
+            return [event.type async for event in client.watch("j", last_event_id=seen_before)]
+
+    server.script += [*script, *script]
+    with Pipeline3dClient(url, "k", sleep=lambda _s: None) as client:
+        assert [event.type for event in client.watch("j", last_event_id=seen_before)] == told
+    assert asyncio.run(ask()) == told
+    assert server.script == []
+
+
 def test_the_client_for_asyncio_follows_asks_and_downloads_alike(scripted, tmp_path):
     url, server = scripted
     content = b"glTF"
