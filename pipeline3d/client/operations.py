@@ -80,6 +80,8 @@ def upload(path: Path, content_type: str | None = None) -> Operation[str]:
         )
     if not ticket.get("already_stored"):
         yield Put(url=ticket["upload_url"], path=path, headers=ticket["headers"])
+        # Only what the service has read and hashed does it recognise the next time.
+        yield from change("POST", f"{API_PREFIX}/uploads/{ticket['id']}/complete")
     return str(ticket["object_name"])
 
 

@@ -40,7 +40,7 @@ class Scripted(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = answer
+    do_GET = do_POST = do_PUT = do_DELETE = answer
 
 
 @pytest.fixture
@@ -221,6 +221,25 @@ def test_an_upload_that_the_service_has_already_is_not_sent(scripted, tmp_path):
     with Pipeline3dClient(url, "k") as client:
         assert client.upload(photo) == "uploads/inputs/u/a.png"
     assert len(server.seen) == 1
+
+
+def test_an_upload_that_was_sent_is_completed_so_that_the_service_knows_it_the_next_time(scripted, tmp_path):
+    url, server = scripted
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"png")
+    ticket = {
+        "id": "7",
+        "upload_url": f"{url}/object",
+        "headers": {},
+        "object_name": "uploads/inputs/u/a.png",
+    }
+    server.script += [(200, {}, ticket), (200, {}, b""), (200, {}, {"verified": True})]
+    with Pipeline3dClient(url, "k") as client:
+        assert client.upload(photo) == "uploads/inputs/u/a.png"
+    assert [(method, path) for method, path, _ in server.seen][1:] == [
+        ("PUT", "/object"),
+        ("POST", "/api/v1/uploads/7/complete"),
+    ]
 
 
 def test_the_stream_of_all_jobs_does_not_end_with_one_of_them():
