@@ -90,7 +90,7 @@ class DeliveryRead(BaseModel):
     job_id: UUID | None
     event: str
     format: str
-    url: str
+    url: Annotated[str, Field(description="Without its query, which may hold a secret.")]
     status: DeliveryState
     attempt_count: int
     next_attempt_at: datetime | None

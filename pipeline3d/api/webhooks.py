@@ -244,7 +244,7 @@ def _present_delivery(row: Row[Any]) -> DeliveryRead:
         job_id=row.job_id,
         event=row.event,
         format=row.format,
-        url=row.url,
+        url=show_address(row.url),  # its query may hold a secret, and lists of deliveries get copied
         status=row.state,
         attempt_count=row.attempts,
         next_attempt_at=row.next_attempt_at if waits else None,
