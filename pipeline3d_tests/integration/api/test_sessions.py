@@ -57,6 +57,15 @@ def test_behind_tls_the_cookie_is_secure(api_settings, engine):
         assert "Secure" in over_tls.headers["set-cookie"]
 
 
+def test_a_cookie_that_somebody_planted_does_not_become_the_session(browser, rows):
+    planted = "p3s_" + "a" * 43
+    browser.cookies.set("p3d_session", planted)
+    answer = browser.post(SESSION, json=LOGIN)
+    assert planted not in answer.headers["set-cookie"]
+    [session] = rows.run(sessions.select())
+    assert session.token_hash != accounts.hash_api_key(planted)
+
+
 def test_nothing_that_is_stored_opens_a_session(signed_in, rows, api_url):
     [row] = rows.run(sessions.select())
     for stored in (row.token_hash, row.csrf_hash, str(row.id)):
