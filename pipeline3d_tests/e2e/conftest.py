@@ -11,7 +11,9 @@ from pipeline3d_tests.e2e.inspection import QUICK_TO_NOTICE, InspectedInstallati
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory) -> Iterator[InspectedInstallation]:
     with InspectedInstallation.running(
-        tmp_path_factory.mktemp("installation") / "data", **QUICK_TO_NOTICE
+        tmp_path_factory.mktemp("installation") / "data",
+        **QUICK_TO_NOTICE,
+        PIPELINE3D_WEBHOOK_HOSTS="127.0.0.1",
     ) as running:
         yield running
 

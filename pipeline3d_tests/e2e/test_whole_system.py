@@ -7,12 +7,15 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from uuid import UUID
 
 import httpx
 import psutil
 import pytest
 from PIL import Image
+from standardwebhooks.webhooks import Webhook
 from websockets.sync.client import connect
 
 from benchmarks.asset_page import PAGE_QUERIES
@@ -22,13 +25,16 @@ from benchmarks.scale_filling import BACKLOG_REASON
 from pipeline3d.geometry import glb, measuring
 from pipeline3d.imaging.sample_photo import draw_sample_photo
 from pipeline3d.local.state import load_state
+from pipeline3d.store.s3 import S3Store
 from pipeline3d.values import STAGES_BY_ROUTE, Kind, Route, stages_of
 from pipeline3d_tests.e2e.inspection import gather
 from pipeline3d_tests.installation import CHECKOUT
-from pipeline3d_tests.servers import wait_until
+from pipeline3d_tests.servers import http_server, wait_until
 
 FINISH_DEADLINE_S = 120.0
 CANCEL_DEADLINE_S = 12.0
+TOLD_WITHIN_S = 5.0
+"""A webhook arrives well within a second; a busy machine is given more."""
 
 LAUNCH_RUN = """
 mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -113,6 +119,65 @@ def test_the_dagster_ui_is_seen_through_the_api_by_those_who_may(installation):
     ) as subscription:
         subscription.send('{"type": "connection_init", "payload": {}}')
         assert json.loads(subscription.recv(timeout=30))["type"] == "connection_ack"
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """A web app's address for webhooks: verifies and keeps what comes, with the moment."""
+
+    told: list[tuple[datetime, dict]]
+    secrets: list[str]
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        verifier = Webhook(self.secrets[0])
+        message = verifier.verify(body, {name.lower(): value for name, value in self.headers.items()})
+        self.told.append((datetime.now(UTC), message))
+        self.send_response(204)
+        self.end_headers()
+
+
+def traces_of(installation, job_id: str) -> dict[str, int]:
+    """What is left of a request in the jobs database, in Dagster's, and in the object store."""
+    installed = installation.service_environment()
+    names = ("MINIO_ENDPOINT", "MINIO_ACCESS_KEY", "MINIO_SECRET_KEY", "MINIO_BUCKET")
+    store = S3Store(*(installed[name] for name in names))
+    tables = (
+        "jobs WHERE id",
+        "artifacts WHERE job_id",
+        "job_events WHERE job_id",
+        "share_links WHERE job_id",
+    )
+    counted = {
+        table: installation.ask_jobs(f"SELECT count(*) AS n FROM {table} = %s", job_id)[0]["n"]
+        for table in tables
+    }
+    for table in ("runs", "dynamic_partitions"):
+        question = f"SELECT count(*) AS n FROM {table} WHERE partition = %s"
+        counted[table] = installation.ask_dagster(question, job_id)[0]["n"]
+    return {**counted, "objects": len(list(store.list_keys(f"jobs/{job_id}/")))}
+
+
+def test_a_web_app_watches_is_told_shares_and_deletes_until_nothing_is_left(installation, client):
+    handler = type("Handler", (Receiver,), {"told": [], "secrets": []})
+    with http_server(handler) as address:
+        handler.secrets.append(client.request("GET", "/api/v1/webhooks/secret")["secret"])
+        params = {"quality": "fast", "delivers": "model"}
+        job_id = client.create_job("sculpt-v1", params, prompt="a mug", webhook_url=address)["id"]
+        types = [event.type for event in client.watch(job_id)]
+        assert (types[0], types[-1]) == ("job.snapshot", "job.succeeded")
+        assert {"job.started", "job.progress", "job.artifact"} <= set(types)
+        wait_until(lambda: handler.told, what="the webhook", deadline_s=20)
+        [(moment, message)] = handler.told
+    job = client.get_job(job_id)
+    assert (message["type"], message["data"]["id"]) == ("job.succeeded", job_id)
+    assert (moment - datetime.fromisoformat(job["completed_at"])).total_seconds() < TOLD_WITHIN_S
+    share = client.request("POST", f"/api/v1/jobs/{job_id}/shares", {"scope": "result", "expires_in_s": 600})
+    assert httpx.get(share["url"]).status_code == 200
+    assert httpx.get(f"{share['url']}/model.glb", follow_redirects=True).content.startswith(b"glTF")
+    assert all(traces_of(installation, job_id).values())
+    client.delete(job_id)
+    assert httpx.get(share["url"]).status_code == 404
+    wait_until(lambda: not any(traces_of(installation, job_id).values()), what="the removal", interval_s=0.3)
 
 
 def test_a_run_launched_by_hand_and_a_backfill_of_two_partitions_work(installation, client, photo):
@@ -219,26 +284,25 @@ def test_requests_survive_the_loss_of_every_other_part(installation, client, pho
 
 
 def test_a_cancelled_request_ends_with_all_its_processes_and_is_not_tried_again(installation, client):
-    deleted, posted = (ask_for_probe(client, work_s=600, in_subprocess=True) for _ in range(2))
-    programs = {job_id: process_below(installation, job_id) for job_id in (deleted, posted)}
+    running = [ask_for_probe(client, work_s=600, in_subprocess=True) for _ in range(2)]
+    programs = {job_id: process_below(installation, job_id) for job_id in running}
     queued = ask_for_probe(client, work_s=600)  # of three at once, any two might have the two places
-    executing = [installation.executing(job_id) for job_id in (deleted, posted)]
+    executing = [installation.executing(job_id) for job_id in running]
     assert client.cancel(queued)["status"] == "CANCELED"
-    assert delete(client, deleted)["status"] == "CANCELING"
-    assert client.cancel(posted)["status"] == "CANCELING"
+    assert [client.cancel(job_id)["status"] for job_id in running] == ["CANCELING"] * 2
     asked = time.monotonic()
-    for job_id in (deleted, posted):
+    for job_id in running:
         job = finish(client, job_id)
         assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
     assert time.monotonic() - asked < CANCEL_DEADLINE_S
     _gone, alive = psutil.wait_procs(programs.values(), timeout=10)
     assert alive == []
     assert all(process.is_running() for process in executing)  # the worker stays warm
-    for job_id in (deleted, posted, queued):
-        assert delete(client, job_id)["status"] == "CANCELED"  # again: the same answer
+    for job_id in (*running, queued):
+        assert client.cancel(job_id)["status"] == "CANCELED"  # again: the same answer
 
     def all_are_closed() -> bool:
-        runs = [dagster_run_of(installation, job_id)["status"] for job_id in (deleted, posted)]
+        runs = [dagster_run_of(installation, job_id)["status"] for job_id in running]
         return runs == ["CANCELED"] * 2 and not installation.ask_jobs("SELECT 1 FROM launched_runs")
 
     wait_until(all_are_closed, what="the end of the runs in Dagster", deadline_s=20)
@@ -257,11 +321,6 @@ def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, c
         lambda: dagster_run_of(installation, job_id)["status"] == "CANCELED",
         what="the end of the run in Dagster",
     )
-
-
-def delete(client, job_id: str) -> dict:
-    """The route that the client has another word for."""
-    return client._call("DELETE", f"/api/v1/jobs/{job_id}")
 
 
 @pytest.fixture
