@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -28,6 +28,8 @@ Json = Annotated[dict[str, Any], AfterValidator(_storable)]
 
 LONGEST_TIME_S = 10 * 366 * 24 * 3600.0
 """Ten years: what is further off is a mistake."""
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
+"""Moments beyond the year 9999, as in another time zone, could be stored and never be read again."""
 
 
 def _moment_or_seconds(value: Any) -> Any:
@@ -42,7 +44,14 @@ def _moment_or_seconds(value: Any) -> Any:
     return value
 
 
-Moment = Annotated[AwareDatetime, Strict()]
+def check_readable(value: datetime) -> datetime:
+    """Refuse a moment that Postgres keeps and nobody can read: in UTC it may lie beyond the year 9999."""
+    if value > LATEST:
+        raise ValueError(f"it is later than {LATEST.isoformat()}")
+    return value
+
+
+Moment = Annotated[AwareDatetime, Strict(), AfterValidator(check_readable)]
 """Never a number, which would be taken for seconds since 1970."""
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_TIME_S, allow_inf_nan=False)]
 

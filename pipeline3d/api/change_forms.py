@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from pipeline3d.api.bodies import check_readable
 from pipeline3d.api.list_forms import MOST_TAGS, Tag
 from pipeline3d.requests.parameters import find_unstorable
 
@@ -31,7 +32,7 @@ def _in_the_future(value: datetime) -> datetime:
 
 
 Json = Annotated[dict[str, Any], AfterValidator(_storable)]
-FutureMoment = Annotated[AwareDatetime, AfterValidator(_in_the_future)]
+FutureMoment = Annotated[AwareDatetime, AfterValidator(check_readable), AfterValidator(_in_the_future)]
 
 
 class JobPatch(BaseModel):

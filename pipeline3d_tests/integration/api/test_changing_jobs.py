@@ -185,6 +185,8 @@ class TestAmending:
             {"metadata": [1]},
             {"deadline": "2000-01-01T00:00:00Z"},
             {"deadline": "2100-01-01T00:00:00"},  # of which zone?
+            {"deadline": "9999-12-31T23:59:59-23:59"},  # in UTC the year 10000
+            {"expires_at": "9999-12-31T23:59:59-23:59"},
             {"expires_at": "soon"},
             {"state": "SUCCEEDED"},
         ],

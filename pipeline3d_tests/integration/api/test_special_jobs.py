@@ -149,6 +149,8 @@ class TestMoments:
             ({"deadline": "60"}, "invalid_request"),
             ({"deadline": "2099-01-01T00:00:00"}, "invalid_request"),  # of which time zone?
             ({"deadline": 1e300}, "invalid_request"),
+            ({"deadline": "9999-12-31T23:59:59-23:59"}, "invalid_request"),  # in UTC the year 10000
+            ({"expires_at": "9999-12-31T23:59:59-23:59"}, "invalid_request"),
             ({"expires_in_s": 0}, "invalid_request"),
             ({"expires_at": 60}, "invalid_request"),
             ({"webhook_events": ["job.failed"]}, "missing_webhook_url"),
