@@ -111,6 +111,12 @@ class ServerProcess:
             raise
 
 
+COPY_BY_KERNEL = """
+SELECT set_config(name, 'clone', false) FROM pg_settings
+WHERE name = 'file_copy_method' AND 'clone' = ANY (enumvals)
+"""
+
+
 @dataclass
 class PostgresServer:
     """A PostgreSQL of our own, with a password, on its own port."""
@@ -157,11 +163,13 @@ class PostgresServer:
         """The URL of a new empty database, or of a copy of the database named `template`.
 
         A template may have no open connection while it is copied: dispose of the engine that filled it. Files
-        are copied as they are, which without fsync takes half the time of writing them through the log.
+        are copied as they are, which without fsync takes half the time of writing them through the log, and
+        by the kernel where it can, which takes two thirds of that.
         """
         name = f"test_{uuid.uuid4().hex}"
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(COPY_BY_KERNEL)
             connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
