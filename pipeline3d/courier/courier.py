@@ -167,7 +167,8 @@ class Courier:
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 continue
             self._bell.ring()  # there is another time at which something is due
-            logger.info("delivery %s, attempt %s: %s", attempt.delivery_id, attempt.number, attempt.error)
+            # each is a row of `webhook_attempts`: a receiver that is down for long must not fill the log
+            logger.debug("delivery %s, attempt %s: %s", attempt.delivery_id, attempt.number, attempt.error)
             if reason is not None:
                 logger.warning("endpoint %s is switched off: %s", attempt.endpoint_id, reason)
             return

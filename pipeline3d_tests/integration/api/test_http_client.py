@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline3d.client import Pipeline3dClient
+from pipeline3d.database.tables import users
 from pipeline3d.errors import BrokenArtifact, Pipeline3dError, RequestError, TransientFailure
 from pipeline3d.values import ArtifactType, FailureReport, Progress, StoredObject
 from pipeline3d_tests.integration.api.api_fixtures import MAX_UPLOAD_BYTES, draw_png
@@ -167,3 +168,13 @@ def test_a_service_that_is_away_may_be_tried_again():
 def test_an_artifact_that_is_not_there_is_named(client, rows, tmp_path):
     with pytest.raises(RequestError, match=r"none\.glb"):
         client.download(rows.make(), tmp_path / "x", name="none.glb")
+
+
+def test_an_account_of_an_earlier_systems_form_uploads_alike(api_url, rows, photo):
+    rows.run(users.update().where(users.c.username == USERNAME).values(compatibility="tcc"))
+    try:
+        with Pipeline3dClient(api_url, API_KEY) as client:
+            name = client.upload(photo)
+            assert client.create_job("inflate-v1", {"input_path": name})["status"] == "QUEUED"
+    finally:
+        rows.run(users.update().where(users.c.username == USERNAME).values(compatibility=None))

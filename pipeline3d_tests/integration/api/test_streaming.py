@@ -116,8 +116,16 @@ def watching(
             thread.join()
 
 
-def test_a_stream_of_a_job_begins_with_how_it_stands_and_ends_with_it(api, ledger):
+def make_known(api) -> UUID:
+    """A new job that the service has heard of: what is told of it from now on is what happens from now on."""
     job_id = api.rows.make()
+    with watching(api.http, f"{JOBS}/{job_id}/events", 0) as stream:
+        assert stream.next().event == "job.created"
+    return job_id
+
+
+def test_a_stream_of_a_job_begins_with_how_it_stands_and_ends_with_it(api, ledger):
+    job_id = make_known(api)
     with watching(api.http, f"{JOBS}/{job_id}/events") as stream:
         assert stream.response.headers["content-type"].startswith("text/event-stream")
         assert stream.response.headers["cache-control"] == "no-store"
@@ -136,7 +144,7 @@ def test_a_stream_of_a_job_begins_with_how_it_stands_and_ends_with_it(api, ledge
 
 
 def test_events_carry_what_belongs_to_them(api, ledger, store):
-    job_id = api.rows.make()
+    job_id = make_known(api)
     with watching(api.http, f"{JOBS}/{job_id}/events") as stream:
         stream.next()
         ledger.begin(job_id, attempt=1, run_id="r", delivers=True)
@@ -240,7 +248,7 @@ def test_streams_and_lists_are_narrowed_to_types_and_jobs(api, ledger):
 
 
 def test_a_deleted_job_ends_its_stream(api, engine):
-    job_id = api.rows.make()
+    job_id = make_known(api)
     with watching(api.http, f"{JOBS}/{job_id}/events") as stream:
         stream.next()
         api.rows.run(deleting.request_deletion(job_id, api.rows.user_id))
