@@ -1,6 +1,6 @@
 """Asks an application what its own OpenAPI document allows, and what it does not, and judges the answers.
 
-Used by the tests for a moment and by `benchmarks.api_contract` for long.
+For a moment by default, and for long with PIPELINE3D_FUZZ_EXAMPLES: see `contract/test_openapi.py`.
 """
 
 from __future__ import annotations
