@@ -177,7 +177,7 @@ def test_events_carry_what_belongs_to_them(api, ledger, store):
 
 
 def test_a_reader_that_comes_back_gets_what_it_missed_and_nothing_twice(api, ledger):
-    job_id = api.rows.make()
+    job_id = make_known(api)
     created = api.http.get(f"{JOBS}/{job_id}/events").json()[0]["id"]
     ledger.begin(job_id, attempt=1, run_id="r", delivers=True)
     with watching(api.http, f"{JOBS}/{job_id}/events", created) as stream:
