@@ -127,9 +127,10 @@ class _Watch:
         yield RETRY + opening
         if self.after is not None:
             async for event in self._read_backlog(self.after):
-                self._note_end([event])
                 yield event.frame
-        if self._has_ended or self._had_ended:
+        # An end that was told so far counts only where the job still had that end when the stream began: one
+        # that was tried again since goes on.
+        if self._had_ended:
             return
         async for frame in self._follow():
             yield frame
