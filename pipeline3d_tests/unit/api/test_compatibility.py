@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from pipeline3d.api.compatibility import FORMS, TCC_STATUS, _present, note_compatibility, present_for_tcc
+from pipeline3d.api.compatibility import (
+    FORMS,
+    TCC_STATUS,
+    note_compatibility,
+    present_answer,
+    present_for_tcc,
+)
 from pipeline3d.values import FINISHED_STATES, JobState
 
 JOB = {
@@ -55,12 +61,12 @@ def test_what_that_system_did_not_have_stays_as_it_is(answer):
 )
 def test_only_json_is_turned(response):
     before = getattr(response, "body", None), dict(response.headers)
-    turned = _present(response, present_for_tcc)
+    turned = present_answer(response, present_for_tcc)
     assert (getattr(turned, "body", None), dict(turned.headers)) == before
 
 
 def test_an_answer_that_was_turned_says_its_new_length():
-    turned = _present(JSONResponse({**JOB, "status": "RUNNING"}), FORMS["tcc"])
+    turned = present_answer(JSONResponse({**JOB, "status": "RUNNING"}), FORMS["tcc"])
     assert turned.headers["content-length"] == str(len(turned.body))
     assert json.loads(turned.body)["status"] == "PROCESSING"
 
