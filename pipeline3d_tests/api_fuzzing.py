@@ -21,6 +21,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+NOT_HTTP = (400, "Invalid HTTP request received.")
+"""What uvicorn answers to what is no HTTP, before any application is asked: headers can be made so."""
 WITHOUT_A_CHOICE = 2
 """So often an operation is asked that takes neither parameters nor a body."""
 NOT_BUILT = 501
@@ -66,6 +68,8 @@ def fuzz_operation(operation: Any, headers: Mapping[str, str], examples: int, re
 
 def complaints_about(case: Any, answer: Any) -> Iterator[str]:
     """What is wrong with an answer: a fault of the server, or one that is not documented."""
+    if (answer.status_code, answer.text) == NOT_HTTP:
+        return
     if answer.status_code >= 500 and answer.status_code != NOT_BUILT:
         yield f"{answer.status_code} {case.as_curl_command()} {answer.text[:300]}"
     checks = [status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -72,12 +72,6 @@ def test_a_new_job_is_stored_with_its_input_and_the_beginning_of_its_history(row
     ]
 
 
-def test_one_idempotency_key_makes_one_job(rows):
-    rows.make(idempotency_key="k", request_hash="h")
-    with pytest.raises(ValueError, match="unpack"):
-        rows.make(idempotency_key="k", request_hash="h")
-
-
 class TestClaiming:
     def test_the_urgent_come_first_and_then_the_oldest(self, rows, ledger):
         first, second, third = (rows.make() for _ in range(3))
