@@ -1,13 +1,19 @@
-// The studio's placeholder: sign in, upload a photo, watch the job, download the model. No library, no build.
+// The studio: sign in, choose a model, fill in its form, watch the job, download the result. No library, no build.
 "use strict";
 
 const API = "/api/v1";
 const FIRST_POLL_MS = 200;
 const LAST_POLL_MS = 1000;
 const ENDED = ["SUCCEEDED", "FAILED", "CANCELED", "EXPIRED"];
+// of a file whose kind the system does not know
+const UNKNOWN_TYPE = "application/octet-stream";
 const $ = (id) => document.getElementById(id);
 let photo = null;
 let watched = null;
+let models = [];
+let model = null;
+let controls = [];
+let busy = false;
 // The session is a cookie that no script can read; this token shows that a change comes from this page.
 let csrfToken = null;
 // A page of Dagster that asked for a sign-in, or nothing.
@@ -28,7 +34,7 @@ async function call(path, { body, headers, method } = {}) {
   if (response.ok) return answer;
   // another tab may have signed in anew, or out
   if (response.status === 401 || answer.code === "csrf_failed") showSession(null);
-  throw new Error([answer.detail, answer.hint].filter(Boolean).join(" "));
+  throw Object.assign(new Error([answer.detail, answer.hint].filter(Boolean).join(" ")), { errors: answer.errors || [] });
 }
 
 async function attempt(action) {
@@ -36,7 +42,9 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
-    show(error.message);
+    const errors = error.errors || [];
+    const unplaced = studioControls.mark(errors);
+    show(errors.length && !unplaced.length ? "Some settings are not accepted; see there." : error.message);
   }
 }
 
@@ -44,6 +52,41 @@ function showSession(session) {
   csrfToken = session && session.csrf_token;
   $("sign-in").hidden = Boolean(session) && !wanted;
   $("work").hidden = !$("sign-in").hidden;
+  if (session && !models.length) attempt(loadModels);
+}
+
+async function loadModels() {
+  models = studioForms.sortModels(await call("/models"));
+  const first = studioForms.chooseFirst(models);
+  studioControls.listModels(models, first, $("model"));
+  studioControls.listReasons(models, $("reasons"));
+  $("not-ready").hidden = models.every(({ ready }) => ready);
+  if (!first) throw new Error("No model is ready on this installation.");
+  chooseModel(first);
+}
+
+function chooseModel(chosen) {
+  const file = studioForms.fileOf(chosen);
+  if (model && studioForms.fileOf(model) !== file) forgetFile();
+  model = chosen;
+  controls = studioForms.controlsOf(model);
+  studioControls.unmark($("create"));
+  studioControls.draw(controls, $("main-settings"), $("more-settings"));
+  $("more").hidden = controls.every(({ main }) => main);
+  $("model-help").textContent = model.description;
+  $("drop").hidden = !file;
+  if (file) $("photo").accept = file.accept;
+  if (file && !photo) $("drop-text").textContent = `Drop a ${file.noun} here, or choose one`;
+  $("prompt-field").hidden = !studioForms.takesPrompt(model);
+  $("prompt").required = studioForms.takesPrompt(model);
+  refreshStart();
+}
+
+// What is missing besides a file, the browser says itself when the button is pressed.
+function refreshStart() {
+  const file = model && studioForms.fileOf(model);
+  const isGiven = photo || (file && file.instead && studioControls.read(controls)[file.instead]);
+  $("start").disabled = busy || !model || Boolean(file && !isGiven);
 }
 
 async function resume() {
@@ -58,19 +101,26 @@ async function signOut() {
 
 function choose(file) {
   if (!file) return;
+  forgetFile();
   photo = file;
-  if ($("chosen").src) URL.revokeObjectURL($("chosen").src);
-  $("chosen").src = URL.createObjectURL(file);
-  $("chosen").hidden = false;
+  if (file.type.startsWith("image/")) $("chosen").src = URL.createObjectURL(file);
+  $("chosen").hidden = !$("chosen").src;
   $("drop-text").textContent = file.name;
-  $("start").disabled = false;
+  refreshStart();
+}
+
+function forgetFile() {
+  photo = null;
+  if ($("chosen").src) URL.revokeObjectURL($("chosen").src);
+  $("chosen").removeAttribute("src");
+  $("chosen").hidden = true;
 }
 
 async function upload(file) {
-  const ticket = await call("/jobs/upload-ticket", { body: { filename: file.name, content_type: file.type } });
-  if (file.size > ticket.max_bytes) throw new Error(`The photo has ${file.size} bytes; at most ${ticket.max_bytes} are accepted.`);
+  const ticket = await call("/jobs/upload-ticket", { body: { filename: file.name, content_type: file.type || UNKNOWN_TYPE } });
+  if (file.size > ticket.max_bytes) throw new Error(`The file has ${file.size} bytes; at most ${ticket.max_bytes} are accepted.`);
   const stored = await fetch(ticket.upload_url, { method: "PUT", headers: ticket.headers, body: file });
-  if (!stored.ok) throw new Error("The photo could not be uploaded.");
+  if (!stored.ok) throw new Error("The file could not be uploaded.");
   return ticket.object_name;
 }
 
@@ -120,16 +170,27 @@ $("sign-in").addEventListener("submit", (event) => {
 
 $("create").addEventListener("submit", (event) => {
   event.preventDefault();
-  const quality = new FormData(event.target).get("quality");
+  const asked = model;
+  const { params, errors } = studioForms.paramsOf(controls, studioControls.read(controls));
   // A new key for each press: a request that is sent twice by the network makes one job.
   const headers = { "idempotency-key": Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("") };
-  $("start").disabled = true;
+  busy = true;
+  refreshStart();
+  studioControls.unmark($("create"));
   attempt(async () => {
-    const input_path = await upload(photo);
-    const body = { model_id: "inflate-v1", input_params: { input_path, quality } };
+    if (errors.length) throw Object.assign(new Error("Some settings cannot be read."), { errors });
+    const inputPath = photo && studioForms.fileOf(asked) ? await upload(photo) : null;
+    const body = studioForms.bodyOf(asked, params, { inputPath, prompt: $("prompt").value });
     await finish(await watch(await call("/jobs/", { body, headers })));
-  }).finally(() => { $("start").disabled = !photo; });
+  }).finally(() => {
+    busy = false;
+    refreshStart();
+  });
 });
+
+$("create").addEventListener("input", refreshStart);
+$("create").addEventListener("invalid", (event) => studioControls.reveal(event.target), true);
+$("model").addEventListener("change", () => chooseModel(models.find(({ id }) => id === $("model").value)));
 
 $("cancel").addEventListener("click", () => {
   $("cancel").disabled = true;

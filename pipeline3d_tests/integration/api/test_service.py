@@ -274,7 +274,7 @@ class TestPages:
         assert "unsafe" not in policy
         assert "default-src 'none'" in policy
 
-    @pytest.mark.parametrize("name", ["studio.css", "studio.js"])
+    @pytest.mark.parametrize("name", ["studio.css", "studio_forms.js", "studio_controls.js", "studio.js"])
     def test_the_studio_has_what_it_links_and_nothing_inline(self, api, name):
         page = api.http.get("/studio").text
         assert f"/static/{name}" in page

@@ -92,8 +92,127 @@ def test_a_wrong_password_is_told_and_a_session_that_ends_asks_anew(page, rows):
     wait_until(lambda: "ended" in page.inner_text("#problem"), what="the reason is shown")
 
 
-SCRIPT = (Path(the_app.__file__).parent / "static" / "studio.js").read_text()
-PAGE = (Path(the_app.__file__).parent / "static" / "studio.html").read_text()
+def test_a_text_becomes_a_request_with_what_was_changed_alone(page, rows):
+    sign_in(page)
+    page.select_option("#model", "sculpt-v1")
+    assert not page.is_visible("#drop")
+    page.get_by_label("Prompt").fill("a round table")
+    page.click("#more summary")
+    page.get_by_label("Seed").fill("7")
+    page.get_by_label("Light").select_option("studio")  # as it is anyway
+    page.get_by_label("obj", exact=True).check()
+    page.click("#start")
+    wait_until(
+        lambda: page.is_visible("#cancel") or page.inner_text("#problem"), what="the job waits or a reason"
+    )
+    assert page.inner_text("#problem") == "", page.troubles
+    [job] = rows.run(jobs.select())
+    assert (job.model_id, job.prompt) == ("sculpt-v1", "a round table")
+    assert job.input_params == {"seed": 7, "formats": ["obj"]}
+    assert page.troubles == []
+
+
+def test_what_the_service_refuses_is_told_at_its_control(page, rows):
+    sign_in(page)
+    page.select_option("#model", "product-inflate-v1")
+    page.get_by_label("Shop").fill("not a shop")
+    page.get_by_label("Product").fill("17")
+    page.get_by_label("Photos").fill("https://shop.example.com/1.jpg\n\nftp://shop.example.com/2.jpg")
+    page.click("#start")
+    page.wait_for_selector("#param-shop[aria-invalid]")
+    assert "not a shop" in page.inner_text("#param-shop-wrong")
+    assert "ftp://shop.example.com/2.jpg" in page.inner_text("#param-image_urls-wrong")
+    assert page.inner_text("#param-product_id-wrong") == ""
+    assert "settings" in page.inner_text("#problem")
+    assert rows.run(jobs.select()) == []
+
+
+def test_every_control_has_a_label_and_is_drawn_for_every_ready_model(page, api):
+    sign_in(page)
+    listed = {model["id"]: model for model in api.http.get("/api/v1/models").json()}
+    assert page.input_value("#model") == "inflate-v1"
+    for entry in page.query_selector_all("#model option"):
+        model = listed.pop(entry.get_attribute("value"))
+        assert entry.is_disabled() is not model["ready"]
+        if not model["ready"]:
+            assert entry.get_attribute("title") == model["not_ready_reason"]
+            assert model["not_ready_reason"] in page.text_content("#reasons")
+            continue
+        page.select_option("#model", model["id"])
+        for name, rule in model["parameters_schema"]["properties"].items():
+            is_file = model["kind"] in ("image_to_3d", "export_model") and name in (
+                "input_path",
+                "image_path",
+            )
+            assert page.locator(f"#param-{name}").count() == (0 if is_file else 1), (model["id"], name)
+            if not is_file:
+                assert rule["description"] in page.text_content(f"#param-{name}-help")
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('#create :is(input, select, textarea)')]"
+            ".filter((one) => !one.labels.length).map((one) => one.id)"
+        )
+        assert unnamed == []
+    assert listed == {}
+    assert page.troubles == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "given", "sent"),
+    [
+        ({"type": "string"}, " a ", "a"),
+        ({"type": "string"}, "  ", None),
+        ({"type": "string", "default": "a"}, "a", None),
+        ({"type": "integer", "default": 0}, "7", 7),
+        ({"type": "number", "default": 1.0}, "1", None),
+        ({"type": "number"}, "0", 0),
+        ({"type": ["integer", "null"]}, "3", 3),
+        ({"type": "integer", "enum": [256, 512]}, "512", 512),
+        ({"enum": ["a", "b"], "default": "a"}, "a", None),
+        ({"type": "boolean"}, False, None),
+        ({"type": "boolean", "default": True}, False, False),
+        ({"type": "array", "items": {"type": "string"}}, "x\n\n y \n", ["x", "y"]),
+        ({"type": "array", "items": {"enum": ["a", "b"]}, "default": []}, ["b"], ["b"]),
+        ({"type": "array", "items": {"enum": ["a", "b"]}, "default": []}, [], None),
+        ({"type": "array", "items": {"enum": ["a", "b"]}, "default": ["a"]}, [], []),
+        ({"type": "array", "items": {"type": "object"}}, '[{"a": 1}]', [{"a": 1}]),
+    ],
+)
+def test_a_control_is_sent_as_its_schema_has_it_and_only_where_it_was_changed(page, rule, given, sent):
+    ask = """([rule, given]) => {
+        const model = {kind: "probe", parameters_schema: {properties: {it: rule}}};
+        return studioForms.paramsOf(studioForms.controlsOf(model), {it: given});
+    }"""
+    expected = {} if sent is None else {"it": sent}
+    assert page.evaluate(ask, [rule, given]) == {"params": expected, "errors": []}
+
+
+def test_what_a_quality_decides_is_sent_whenever_somebody_chooses_it(page):
+    schema = {
+        "properties": {
+            "quality": {"enum": ["fast", "balanced"], "default": "balanced", "description": "How fine."},
+            "grid": {"type": "integer", "title": "Grid", "default": 8},
+            "shape": {"type": "array", "items": {"type": "object"}},
+        },
+        "required": ["shape"],
+        "x-presets": {"balanced": {"grid": 8}, "fast": {"grid": 4}},
+    }
+    ask = """(schema) => {
+        const controls = studioForms.controlsOf({kind: "probe", parameters_schema: schema});
+        const values = {quality: "fast", grid: "8", shape: "no JSON"};
+        return [controls, studioForms.paramsOf(controls, values)];
+    }"""
+    controls, read = page.evaluate(ask, schema)
+    assert [control["name"] for control in controls] == ["shape", "quality", "grid"]
+    assert controls[1]["help"] == "How fine. fast: Grid 4. balanced: Grid 8."
+    assert controls[2]["placeholder"] == "by quality"
+    assert read["params"] == {"quality": "fast", "grid": 8}
+    assert [error["field"] for error in read["errors"]] == ["shape"]
+
+
+STATIC = Path(the_app.__file__).parent / "static"
+SCRIPTS = ("studio_forms.js", "studio_controls.js", "studio.js")
+SCRIPT = "".join((STATIC / name).read_text() for name in SCRIPTS)
+PAGE = (STATIC / "studio.html").read_text()
 CALL = re.compile(
     r"""call\((?P<quote>["`])(?P<path>/.*?)(?P=quote)(?:, \{ """
     r"""(?:method: "(?P<method>\w+)"|(?P<body>body)))?"""
@@ -139,6 +258,12 @@ def test_every_call_of_the_page_is_understood(calls, rows, ledger, store):
     session = calls.call("POST", "/auth/session", body={"username": USERNAME, "password": PASSWORD})
     assert session["username"] == USERNAME
     calls.take(calls.call("GET", "/auth/session"))  # as after a reload
+    [model] = [model for model in calls.call("GET", "/models") if model["id"] == "inflate-v1"]
+    assert model["ready"]
+    assert model["kind"] == "image_to_3d"
+    assert {"not_ready_reason", "not_ready_hint", "name", "description"} <= model.keys()
+    assert "quality" in model["parameters_schema"]["properties"]
+    assert "quality" in model["parameters_schema"]["x-presets"]
     ticket = calls.call(
         "POST", "/jobs/upload-ticket", body={"filename": "cup.png", "content_type": "image/png"}
     )
@@ -172,7 +297,16 @@ def test_every_call_of_the_page_is_understood(calls, rows, ledger, store):
     assert calls.call("DELETE", "/auth/session") is None
     # whatever else the script comes to ask belongs into this test
     assert calls_of_the_script() <= calls.made
-    assert len(calls_of_the_script()) == 8
+    assert len(calls_of_the_script()) == 9
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_page_loads_its_scripts_and_none_of_them_makes_code_of_text(api_url, name):
+    served = httpx.get(f"{api_url}/static/{name}")
+    assert served.is_success
+    assert f'<script src="/static/{name}" defer></script>' in PAGE
+    for dangerous in ("eval(", "Function(", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write"):
+        assert dangerous not in served.text
 
 
 def test_the_page_has_every_element_that_its_script_looks_for():
