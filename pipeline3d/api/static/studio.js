@@ -111,6 +111,7 @@ function choose(file) {
 
 function forgetFile() {
   photo = null;
+  $("photo").value = "";  // so that the same file can be chosen again
   if ($("chosen").src) URL.revokeObjectURL($("chosen").src);
   $("chosen").removeAttribute("src");
   $("chosen").hidden = true;

@@ -112,6 +112,31 @@ def test_a_text_becomes_a_request_with_what_was_changed_alone(page, rows):
     assert page.troubles == []
 
 
+def test_an_export_takes_a_file_of_any_system_or_an_earlier_job(page, rows):
+    sign_in(page)
+    page.set_input_files("#photo", {"name": "cup.png", "mimeType": "image/png", "buffer": draw_png()})
+    page.select_option("#model", "export-v1")
+    assert page.is_disabled("#start")  # a photo is no model
+    assert not page.is_visible("#chosen")
+    page.get_by_label("Earlier job").fill("nothing of the kind")
+    assert page.is_enabled("#start")
+    page.click("#start")
+    page.wait_for_selector("#param-source_job_id[aria-invalid]")
+    page.get_by_label("Earlier job").fill("")
+    page.set_input_files(
+        "#photo", {"name": "cup.stl", "mimeType": "", "buffer": b"solid cup\nendsolid cup\n"}
+    )
+    page.click("#start")
+    wait_until(
+        lambda: page.is_visible("#cancel") or page.inner_text("#problem"), what="the job waits or a reason"
+    )
+    assert page.inner_text("#problem") == "", page.troubles
+    [job] = rows.run(jobs.select())
+    assert job.model_id == "export-v1"
+    assert list(job.input_params) == ["input_path"]
+    assert job.input_params["input_path"].endswith(".stl")
+
+
 def test_what_the_service_refuses_is_told_at_its_control(page, rows):
     sign_in(page)
     page.select_option("#model", "product-inflate-v1")
