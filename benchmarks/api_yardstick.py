@@ -13,15 +13,15 @@ from uuid import UUID, uuid4
 
 from fastapi import FastAPI
 from pydantic import BaseModel
-from sqlalchemy import Column, DateTime, Engine, Table, Text, Uuid, bindparam, func, insert, select
+from sqlalchemy import Column, DateTime, Engine, MetaData, Table, Text, Uuid, bindparam, func, insert, select
 from sqlalchemy.dialects.postgresql import JSONB
 
-from pipeline3d.database.columns import metadata
 from pipeline3d.database.engines import create_asyncio_engine
 
 yardstick = Table(
     "yardstick",
-    metadata,
+    # apart from the tables of the service, which migrations are compared with
+    MetaData(),
     Column("id", Uuid, primary_key=True),
     Column("user_id", Uuid, nullable=False, index=True),
     Column("model_id", Text, nullable=False),

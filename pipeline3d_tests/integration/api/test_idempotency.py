@@ -207,8 +207,8 @@ def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_job
     port = free_port()
     url = f"http://127.0.0.1:{port}{JOBS}/"
 
-    async def create_all(kill_after=None, process=None):
-        """Ask for all at once; kill the process as soon as some were answered."""
+    async def create_all(series, process=None):
+        """Ask for all at once; kill the process as soon as the first was answered."""
         answers = {}
         limits = httpx.Limits(max_connections=CONCURRENT)
         async with httpx.AsyncClient(headers={"x-api-key": API_KEY}, limits=limits, timeout=60) as http:
@@ -218,25 +218,30 @@ def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_job
                     answer = await http.post(
                         url,
                         json={"model_id": "probe-v1", "metadata": {"number": number}},
-                        headers={"Idempotency-Key": f"create-{number}"},
+                        headers={"Idempotency-Key": f"create-{series}-{number}"},
                     )
                 except httpx.TransportError:
                     return
                 answers[number] = answer
-                if process is not None and len(answers) >= kill_after:
+                if process is not None:
                     process.kill()
 
             await asyncio.gather(*(create(number) for number in range(CONCURRENT)))
         return answers
 
-    with api_process(api_settings, port) as process:
-        before = asyncio.run(create_all(kill_after=20, process=process))
-        assert process.wait() == -9
-    assert 20 <= len(before) < CONCURRENT, "it was killed in the middle"
+    # On a busy machine all may be answered before this process comes to the first answer: then once more.
+    for series in range(5):
+        rows.run(jobs.delete())
+        with api_process(api_settings, port) as process:
+            before = asyncio.run(create_all(series, process))
+            assert process.wait() == -9
+        if len(before) < CONCURRENT:
+            break
+    assert 1 <= len(before) < CONCURRENT, "it was killed in the middle"
     stored_before = count_jobs(rows)
     assert stored_before >= len(before)
     with api_process(api_settings, port):
-        after = asyncio.run(create_all())
+        after = asyncio.run(create_all(series))
     assert len(after) == CONCURRENT
     assert {answer.status_code for answer in after.values()} == {201}
     for number, answer in before.items():
