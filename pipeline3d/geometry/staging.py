@@ -108,4 +108,3 @@ def _is_level(value: object) -> bool:
 
 PLAIN = Background()
 TRANSPARENT = Background(upper=None)
-BACKDROP = Background(upper=(250, 250, 249), lower=(214, 216, 220))

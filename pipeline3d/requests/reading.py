@@ -63,15 +63,6 @@ def read_job_document() -> Select[Any]:
 _NO_ROWS: ColumnElement[Any] = literal_column("'[]'::json")
 
 
-def read_job_by_idempotency_key(user_id: UUID, key: str) -> Select[Any]:
-    """The request that a user made under an idempotency key."""
-    return (
-        select(jobs, models.c.tier)
-        .join(models)
-        .where(jobs.c.user_id == user_id, jobs.c.idempotency_key == key, IS_VISIBLE)
-    )
-
-
 def list_running(silent_for_s: float) -> Select[Any]:
     """Requests that a run owns but has not spoken for that long."""
     return (

@@ -94,11 +94,6 @@ def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[
     return statement
 
 
-def count_other_admins(user_id: UUID) -> Select[int]:
-    """How many active administrators there are besides this user."""
-    return select(func.count()).where(users.c.role == Role.ADMIN, users.c.is_active, users.c.id != user_id)
-
-
 def list_everybodys_jobs(chosen: JobFilter, *, username: str | None = None, limit: int) -> Select[Any]:
     """The jobs of all users, or of one, that are chosen, the newest first."""
     found = (

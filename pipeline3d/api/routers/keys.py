@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 
 from pipeline3d.api import keys
 from pipeline3d.api.access_forms import KeyChange, KeyCreate, KeyMade, KeyRead, KeyRotate
@@ -28,11 +28,8 @@ async def list_keys(
 
 @router.post("", status_code=HTTPStatus.CREATED)
 @router.post("/", status_code=HTTPStatus.CREATED, include_in_schema=False)
-async def create_key(
-    body: KeyCreate, account: KeyKeeper, services: AppServices, response: Response
-) -> KeyMade:
+async def create_key(body: KeyCreate, account: KeyKeeper, services: AppServices) -> KeyMade:
     """A new key; `api_key` is shown this once."""
-    response.headers["Cache-Control"] = "no-store"
     return await keys.create_key(services, account, body)
 
 
@@ -42,11 +39,9 @@ async def rotate_key(
     key_id: UUID,
     account: KeyKeeper,
     services: AppServices,
-    response: Response,
     body: KeyRotate | None = None,
 ) -> KeyMade:
     """A new secret for the key, shown this once; the present one works for `grace_s` seconds more."""
-    response.headers["Cache-Control"] = "no-store"
     return await keys.rotate_key(services, account, key_id, (body or KeyRotate()).grace_s)
 
 

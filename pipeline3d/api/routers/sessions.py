@@ -28,9 +28,8 @@ async def sign_in(
 
 @router.get("/session")
 @router.get("/session/", include_in_schema=False)
-async def read_session(services: AppServices, request: Request, response: Response) -> SessionRead:
+async def read_session(services: AppServices, request: Request) -> SessionRead:
     """The session of the cookie; 401 where there is none."""
-    response.headers["Cache-Control"] = "no-store"
     return await sessions.read_current(services, request)
 
 

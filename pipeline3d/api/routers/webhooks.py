@@ -44,27 +44,22 @@ async def list_webhooks(account: Keeper, services: AppServices) -> list[WebhookR
 
 @router.post("/webhooks", status_code=HTTPStatus.CREATED)
 @router.post("/webhooks/", status_code=HTTPStatus.CREATED, include_in_schema=False)
-async def create_webhook(
-    body: WebhookCreate, account: Keeper, services: AppServices, response: Response
-) -> WebhookMade:
+async def create_webhook(body: WebhookCreate, account: Keeper, services: AppServices) -> WebhookMade:
     """Add an endpoint. Its `secret` signs what it is sent."""
-    response.headers["Cache-Control"] = "no-store"
     return await webhooks.create_endpoint(services, account, body)
 
 
 @router.get("/webhooks/secret")
 @router.get("/webhooks/secret/", include_in_schema=False)
-async def read_account_secret(account: Keeper, services: AppServices, response: Response) -> SecretRead:
+async def read_account_secret(account: Keeper, services: AppServices) -> SecretRead:
     """The secret that signs what goes to the `webhook_url` of single jobs."""
-    response.headers["Cache-Control"] = "no-store"
     return await webhooks.read_account_secret(services, account)
 
 
 @router.post("/webhooks/secret/rotate")
 @router.post("/webhooks/secret/rotate/", include_in_schema=False)
-async def rotate_account_secret(account: Keeper, services: AppServices, response: Response) -> SecretRead:
+async def rotate_account_secret(account: Keeper, services: AppServices) -> SecretRead:
     """Change it. For 24 hours messages carry the signature of the one before, too."""
-    response.headers["Cache-Control"] = "no-store"
     return await webhooks.rotate_account_secret(services, account)
 
 
@@ -126,21 +121,15 @@ async def delete_webhook(webhook_id: UUID, account: Keeper, services: AppService
 
 @router.get("/webhooks/{webhook_id}/secret")
 @router.get("/webhooks/{webhook_id}/secret/", include_in_schema=False)
-async def read_secret(
-    webhook_id: UUID, account: Keeper, services: AppServices, response: Response
-) -> SecretRead:
+async def read_secret(webhook_id: UUID, account: Keeper, services: AppServices) -> SecretRead:
     """The secret that signs what this endpoint is sent."""
-    response.headers["Cache-Control"] = "no-store"
     return await webhooks.read_secret(services, account, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}/rotate-secret")
 @router.post("/webhooks/{webhook_id}/rotate-secret/", include_in_schema=False)
-async def rotate_secret(
-    webhook_id: UUID, account: Keeper, services: AppServices, response: Response
-) -> SecretRead:
+async def rotate_secret(webhook_id: UUID, account: Keeper, services: AppServices) -> SecretRead:
     """Change it. For 24 hours messages carry the signature of the one before, too."""
-    response.headers["Cache-Control"] = "no-store"
     return await webhooks.rotate_secret(services, account, webhook_id)
 
 

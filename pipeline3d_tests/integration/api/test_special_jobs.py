@@ -275,10 +275,10 @@ class TestPrefer:
 
     def test_a_new_job_may_be_waited_for_as_well(self, api, ledger):
         def end():
-            while not (claims := ledger.claim_queued(1, 60)):
-                time.sleep(0.02)
-            ledger.begin(claims[0].job_id, attempt=1, run_id="run-1", delivers=True)
-            ledger.succeed(claims[0].job_id, "run-1")
+            assert ledger.wait_for_queued(20)
+            [claim] = ledger.claim_queued(1, 60)
+            ledger.begin(claim.job_id, attempt=1, run_id="run-1", delivers=True)
+            ledger.succeed(claim.job_id, "run-1")
 
         thread = threading.Thread(target=end)
         thread.start()
