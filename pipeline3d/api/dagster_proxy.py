@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urlsplit
 
 import httpx
@@ -99,8 +100,12 @@ def _origin(url: str | None, port: int | None) -> str | None:
 
 
 def build_client() -> httpx.AsyncClient:
-    """Connections to the webservers. Proxies of the environment are for other places."""
+    """Connections to the webservers. Proxies of the environment are for other places.
+
+    Everybody's requests go through it, so it keeps no cookies: one caller's would go along with another's.
+    """
     return httpx.AsyncClient(
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         timeout=httpx.Timeout(ANSWER_WITHIN_S, connect=CONNECT_S, pool=CONNECT_S),
         limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=10),
         follow_redirects=False,

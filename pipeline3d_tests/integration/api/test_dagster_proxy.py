@@ -161,6 +161,12 @@ def test_a_request_goes_there_without_what_says_who_asks(http, webserver):
     assert not {"cookie", "authorization", "x-api-key", "x-forwarded-for"} & set(said["headers"])
 
 
+def test_a_cookie_of_one_answer_does_not_go_along_with_the_next_request(http):
+    for _ in range(2):
+        said = http.get("/dagster/anything", headers=ADMIN).json()
+        assert "cookie" not in said["headers"]
+
+
 def test_an_answer_comes_back_without_what_is_this_services_to_say(http, webserver):
     answer = http.get("/dagster/anything", headers=ADMIN)
     assert "set-cookie" not in answer.headers
