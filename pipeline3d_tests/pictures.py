@@ -18,6 +18,10 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
+Window = tuple[slice, slice]
+"""Rows and columns of a picture. Most of a picture is wall: an object's parts are computed where they are."""
+
+EVERYWHERE = (slice(None), slice(None))
 
 OBJECTS = ("apple", "mug", "teddy", "vase")
 BACKDROPS = ("plain", "graded", "noisy", "shadowed")
@@ -36,8 +40,9 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A shaded piece: coverage (s,s), normal (s,s,3), colour in 0 to 1."""
+    """A shaded piece in a window (h,w) of the picture: coverage (h,w), normal (h,w,3), colour in 0 to 1."""
 
+    window: Window
     coverage: Floats
     normal: Floats
     colour: tuple[float, float, float]
@@ -56,8 +61,9 @@ def draw(subject: str, backdrop: str, *, size: int = 512, seed: int = 0) -> Draw
         light = 0.38 + 0.62 * facing
         glint = 0.25 * facing**30
         shaded = np.array(part.colour, np.float32) * light[..., None] + glint[..., None]
-        rgb = rgb * (1 - part.coverage[..., None]) + shaded * part.coverage[..., None]
-        truth = np.maximum(truth, part.coverage)
+        part_of_all = part.coverage[..., None]
+        rgb[part.window] = rgb[part.window] * (1 - part_of_all) + shaded * part_of_all
+        truth[part.window] = np.maximum(truth[part.window], part.coverage)
     drawing = Drawing(rgb=(np.clip(rgb, 0, 1) * 255 + 0.5).astype(np.uint8), truth=truth)
     for pixels in (drawing.rgb, drawing.truth):
         pixels.setflags(write=False)
@@ -146,13 +152,21 @@ def _soften(distance: Floats, size: int) -> Floats:
 def _ball(
     size: int, centre: tuple[float, float], radii: tuple[float, float], colour: tuple[float, float, float]
 ) -> Part:
-    x, y = _coordinates(size)
+    reach = 1 + 1 / (size * min(radii))
+    window = (_between(size, centre[1], radii[1] * reach), _between(size, centre[0], radii[0] * reach))
+    x, y = (axis[window] for axis in _coordinates(size))
     u, v = (x - centre[0]) / radii[0], (y - centre[1]) / radii[1]
     radius = np.sqrt(u * u + v * v)
     depth = np.sqrt(np.clip(1 - radius**2, 0, 1))
     normal = np.stack([u, v, depth + 0.15], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    return Part(_soften((radius - 1) * min(radii), size), normal, colour)
+    return Part(window, _soften((radius - 1) * min(radii), size), normal, colour)
+
+
+def _between(size: int, middle: float, reach: float) -> slice:
+    """The pixels whose centres lie no farther than `reach` from `middle`, and one more on each side."""
+    first, last = ((middle + end + 1) / 2 * size - 0.5 for end in (-reach, reach))
+    return slice(max(0, int(first) - 1), max(0, int(last) + 3))
 
 
 def _turned(size: int, half_width: Floats, distance: Floats, colour: tuple[float, float, float]) -> Part:
@@ -161,7 +175,7 @@ def _turned(size: int, half_width: Floats, distance: Floats, colour: tuple[float
     across = np.clip(x / np.maximum(half_width, 1e-3), -1, 1)
     normal = np.stack([across, np.zeros_like(across), np.sqrt(1 - across**2) + 0.1], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    return Part(_soften(distance, size), normal, colour)
+    return Part(EVERYWHERE, _soften(distance, size), normal, colour)
 
 
 def _apple(size: int) -> list[Part]:
@@ -182,14 +196,14 @@ def _mug(size: int) -> list[Part]:
     across = np.clip((x + 0.12) / half, -1, 1)
     normal = np.stack([across, 0 * across, np.sqrt(1 - across**2) + 0.1], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    body = Part(_soften(box - 0.06, size), normal, (0.16, 0.36, 0.72))
+    body = Part(EVERYWHERE, _soften(box - 0.06, size), normal, (0.16, 0.36, 0.72))
     u, v = (x - 0.27) / 0.27, (y - 0.05) / 0.3
     radius = np.hypot(u, v)
     ring = np.abs(radius - 1) * 0.27 - 0.062
     tube = np.clip((radius - 1) * 0.27 / 0.062, -1, 1)
     bent = np.stack([u * tube, v * tube, np.sqrt(1 - tube**2) + 0.15], axis=-1)
     bent /= np.linalg.norm(bent, axis=-1, keepdims=True)
-    return [Part(_soften(ring, size), bent, (0.16, 0.36, 0.72)), body]
+    return [Part(EVERYWHERE, _soften(ring, size), bent, (0.16, 0.36, 0.72)), body]
 
 
 def _teddy(size: int) -> list[Part]:
@@ -224,7 +238,9 @@ def _soft_shadow(parts: list[Part], size: int) -> Floats:
     """How much light (s,s) the object takes away from the backdrop on its lower right."""
     import cv2
 
-    whole = np.max([part.coverage for part in parts], axis=0)
+    whole = np.zeros((size, size), np.float32)
+    for part in parts:
+        whole[part.window] = np.maximum(whole[part.window], part.coverage)
     moved = np.roll(whole, (size // 40, size // 14), axis=(0, 1))
     lowest = int(np.flatnonzero((whole > 0.5).any(axis=1))[-1])
     x, y = _coordinates(size)
