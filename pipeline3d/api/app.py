@@ -14,7 +14,6 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 import pipeline3d
-from pipeline3d.api.bodies import Problem
 from pipeline3d.api.middleware import RequestGuard
 from pipeline3d.api.predecessors import audio, image_queues, shop3d, shopify
 from pipeline3d.api.problems import add_problem_handlers
@@ -38,6 +37,7 @@ from pipeline3d.api.routers import (
     uploads,
     webhooks,
 )
+from pipeline3d.api.routing import API_PREFIX, add_routers
 from pipeline3d.api.schema import use_described_schema
 from pipeline3d.api.security_headers import SecurityHeaders
 from pipeline3d.api.services import Services, build_services
@@ -49,7 +49,6 @@ from pipeline3d.settings import Settings, load_settings
 
 logger = logging.getLogger("pipeline3d.api")
 
-API_PREFIX = "/api/v1"
 STATIC = Path(__file__).parent / "static"
 TAKEN_HEADERS = [
     *("x-api-key", "authorization", "content-type", "idempotency-key", "last-event-id"),
@@ -61,6 +60,15 @@ EXPOSED_HEADERS = [
     *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"),
     *("Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Capped", "Content-Disposition"),
 ]
+ROUTERS = (
+    # Those that are asked most come first, for routes are tried in their order.
+    *(jobs.quick_router, submitting.router, jobs.router),
+    *(health.router, pages.router, problems.router, previews.router, shares.public_router),
+    *(accounts.router, sessions.router, keys.router, admin.router, uploads.router, events.router),
+    *(artifacts.router, shares.router, models.router, products.router, webhooks.router),
+    # under the paths that the callers of earlier systems know
+    *(image_queues.router, shop3d.router, shopify.router, audio.router),
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -74,9 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=getattr(pipeline3d, "__version__", "0.1.0"),
         summary="Ask for a 3D model, watch it being made, download it.",
         lifespan=_lifespan,
-        # Both spellings of a path are routes: a redirect would lose the body in some clients.
-        redirect_slashes=False,
-        responses={"4XX": {"model": Problem, "description": "What is wrong with the request."}},
+        redirect_slashes=False,  # both spellings of a path are answered
     )
     app.state.services = services
     add_problem_handlers(app)
@@ -90,33 +96,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         expose_headers=EXPOSED_HEADERS,
     )
     app.add_middleware(SecurityHeaders, settings=settings)
-    jobs.add_quick_routes(app, API_PREFIX)
-    # Those that are asked most come first, for routes are tried in their order.
-    for module in (submitting, jobs):
-        app.include_router(module.router, prefix=API_PREFIX)
-    app.include_router(health.router)
-    app.include_router(pages.router)
-    app.include_router(problems.router)
+    add_routers(app, *ROUTERS)
     app.include_router(dagster.router)
-    app.include_router(previews.router)
-    app.include_router(shares.public_router)
-    for module in (
-        accounts,
-        sessions,
-        keys,
-        admin,
-        uploads,
-        events,
-        artifacts,
-        shares,
-        models,
-        products,
-        webhooks,
-    ):
-        app.include_router(module.router, prefix=API_PREFIX)
-    app.include_router(image_queues.router, prefix=API_PREFIX)
-    for earlier in (shop3d, shopify, audio):  # under the paths that their callers know
-        app.include_router(earlier.router)
     use_described_schema(app)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app

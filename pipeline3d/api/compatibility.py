@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 
+from pipeline3d.api.routing import EitherSlashRoute
 from pipeline3d.values import JobState
 
 TCC = "tcc"
@@ -64,7 +64,7 @@ def note_compatibility(request: Request, system: str | None) -> None:
         request.scope.setdefault("state", {})["compatibility"] = system
 
 
-class CompatibleRoute(APIRoute):
+class CompatibleRoute(EitherSlashRoute):
     """A route whose answers have the form that the caller's account asks for."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

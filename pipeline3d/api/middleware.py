@@ -81,7 +81,7 @@ class RequestGuard:
             await unexpected_problem(request_id)(scope, receive, send_with_id)
 
     def _refuse_host(self, scope: Scope, headers: Mapping[bytes, bytes]) -> ProblemResponse | None:
-        if not self._hosts or scope["path"] in ALWAYS_ANSWERED:
+        if not self._hosts or scope["path"].rstrip("/") in ALWAYS_ANSWERED:
             return None
         if host_name(headers.get(b"host", b"").decode("latin-1")) in self._hosts:
             return None

@@ -17,7 +17,7 @@ from pipeline3d.api.problems import PROBLEM_TYPE
 METHODS = frozenset({"get", "put", "post", "delete", "patch"})
 PROBLEM_SCHEMA = {"$ref": "#/components/schemas/Problem"}
 REFUSALS = {
-    "4XX": "It cannot be served as it is: `code` says why, `hint` what to do. /problems lists the codes.",
+    "4XX": "What is wrong with the request.",
     "501": "The model cannot run on this installation; `detail` has the reason.",
     "503": "Something that this service needs does not answer. It may work soon: see Retry-After.",
 }
@@ -48,15 +48,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas.setdefault("Problem", Problem.model_json_schema(ref_template="#/components/schemas/{model}"))
-    for nested, schema in schemas["Problem"].pop("$defs", {}).items():
-        schemas.setdefault(nested, schema)
+    schemas.update(_describe_problem())
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             if method in METHODS:
                 _add_refusals(operation)
                 _add_examples(operation, EXAMPLES.get((method, path), {}))
     return document
+
+
+def _describe_problem() -> dict[str, Any]:
+    """The form of a problem, and the forms inside it."""
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    for field in schema["properties"].values():
+        field.pop("default", None)  # a null, which the rest of the document leaves out
+    return {**schema.pop("$defs"), "Problem": schema}
 
 
 def _add_refusals(operation: dict[str, Any]) -> None:
@@ -67,11 +73,8 @@ def _add_refusals(operation: dict[str, Any]) -> None:
         documented = responses.get(status)
         if documented is None:
             responses[status] = {"description": description, "content": content}
-        elif status != "4XX":
-            # one that the route has a form of its own for, besides the problem
+        else:  # one that the route has a form of its own for, besides the problem
             documented.setdefault("content", {}).update(content)
-        else:
-            documented["content"] = content
 
 
 def _add_examples(operation: dict[str, Any], examples: dict[str, Any]) -> None:

@@ -10,16 +10,16 @@ import hmac
 from http import HTTPStatus
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from pipeline3d.api.bodies import Text
 from pipeline3d.api.predecessors.errors import answering_errors_with
-from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.predecessors.submitting import refuse_unbuilt
 from pipeline3d.api.problems import ProblemResponse
+from pipeline3d.api.routing import Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import ModelNotReady, NotAuthenticated
 from pipeline3d.outbound.addresses import check_address
@@ -81,7 +81,7 @@ def require_asr_token(
         )
 
 
-router = APIRouter(
+router = Router(
     tags=["earlier: audio and video"],
     dependencies=[Depends(require_asr_token)],
     route_class=answering_errors_with(lambda problem: {}, challenge="Bearer"),
@@ -108,6 +108,3 @@ async def render(body: RenderBody, services: AppServices) -> None:
         "format": body.format,
     }
     raise await refuse_unbuilt(services, "video-v1", params)
-
-
-accept_slashes(router)

@@ -13,9 +13,9 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 
 from pipeline3d.api import problems
+from pipeline3d.api.routing import EitherSlashRoute
 from pipeline3d.errors import RequestError, TransientFailure
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -26,14 +26,14 @@ def answering_errors_with(
     statuses: Mapping[int, int] | None = None,
     *,
     challenge: str | None = None,
-) -> type[APIRoute]:
+) -> type[EitherSlashRoute]:
     """A class of routes whose problems have these members too.
 
     `statuses` replaces some of ours by theirs, `challenge` what a 401 says of how to sign in.
     """
     theirs = statuses or {}
 
-    class PredecessorRoute(APIRoute):
+    class PredecessorRoute(EitherSlashRoute):
         """Answers errors as an earlier system did."""
 
         def get_route_handler(self) -> Handler:

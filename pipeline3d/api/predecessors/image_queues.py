@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import Header, Response
 
 from pipeline3d.api.auth import Reader, Writer
 from pipeline3d.api.predecessors.errors import answering_errors_with
@@ -21,12 +21,12 @@ from pipeline3d.api.predecessors.image_forms import (
     TextureBlend,
 )
 from pipeline3d.api.predecessors.image_jobs import export_model, read_export, refuse_image_job
-from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.problems import ProblemResponse
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(
-    prefix="/image-jobs",
+router = Router(
+    prefix=f"{API_PREFIX}/image-jobs",
     tags=["earlier: image jobs"],
     route_class=answering_errors_with(lambda problem: {"success": False, "error": problem["detail"]}),
 )
@@ -82,6 +82,3 @@ async def export_gltf(
 async def read_image_job(job_id: UUID, account: Reader, services: AppServices) -> ExportResult:
     """An export as it stands, with a link to its file once it is there."""
     return await read_export(services, account, job_id)
-
-
-accept_slashes(router)

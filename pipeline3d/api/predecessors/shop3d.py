@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Path, Query, Response
+from fastapi import Header, Path, Query, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import BeforeValidator
 
@@ -29,8 +29,8 @@ from pipeline3d.api.predecessors.shop3d_jobs import (
     present_result,
     read_product_job,
 )
-from pipeline3d.api.predecessors.spellings import accept_slashes
 from pipeline3d.api.problems import PROBLEM_TYPE
+from pipeline3d.api.routing import Router
 from pipeline3d.api.schema import PROBLEM_SCHEMA
 from pipeline3d.api.services import AppServices
 from pipeline3d.requests.status_words import Contract, word_for
@@ -38,7 +38,7 @@ from pipeline3d.values import JobState
 
 LONGEST_CACHED_S = 60
 
-router = APIRouter(
+router = Router(
     prefix="/api/models",
     tags=["earlier: product photos"],
     route_class=answering_errors_with(
@@ -141,6 +141,3 @@ def _for_everybody(found: StorefrontModel) -> dict[str, str]:
     """Any page may read it; whoever keeps it forgets it while the link still works."""
     age_s = min(LONGEST_CACHED_S, found.expires_in // 2)
     return {"Access-Control-Allow-Origin": "*", "Cache-Control": f"public, max-age={age_s}"}
-
-
-accept_slashes(router)

@@ -15,16 +15,16 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from pipeline3d.api.predecessors.errors import answering_errors_with
 from pipeline3d.api.predecessors.shop3d_lifecycle import forget_models, remake_model
-from pipeline3d.api.predecessors.spellings import accept_slashes
+from pipeline3d.api.routing import Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import ModelNotReady, NotAuthenticated, RequestError
 
-router = APIRouter(
+router = Router(
     prefix="/api/webhooks",
     tags=["earlier: product photos"],
     route_class=answering_errors_with(lambda problem: {"error": problem["detail"]}),
@@ -108,6 +108,3 @@ async def app_uninstalled(told: Told, shop: Shop, services: AppServices) -> str:
     """The shop left: all its models and jobs are deleted."""
     await forget_models(services, shop, None)
     return "OK"
-
-
-accept_slashes(router)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from pipeline3d.api.auth import CurrentAccount
 from pipeline3d.api.bodies import LoginAnswer, LoginBody, UserRead
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.login import log_in
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(route_class=CompatibleRoute, tags=["accounts"])
+router = Router(route_class=CompatibleRoute, prefix=API_PREFIX, tags=["accounts"])
 
 
 @router.post("/auth/login")
-@router.post("/auth/login/", include_in_schema=False)
 @router.post("/users/login", include_in_schema=False)
 async def login(body: LoginBody, services: AppServices, request: Request, response: Response) -> LoginAnswer:
     """A new API key, valid for some hours."""
@@ -29,7 +29,6 @@ async def login(body: LoginBody, services: AppServices, request: Request, respon
 
 
 @router.get("/users/me")
-@router.get("/users/me/", include_in_schema=False)
 @router.get("/auth/me", include_in_schema=False)
 async def me(account: CurrentAccount) -> UserRead:
     """The account of the key."""

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import AwareDatetime, StringConstraints
 
 from pipeline3d.api import admin
@@ -24,10 +24,11 @@ from pipeline3d.api.access_forms import (
 from pipeline3d.api.auth import Administrator
 from pipeline3d.api.bodies import Text
 from pipeline3d.api.list_forms import AdminJobQuery
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import InvalidParameters
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = Router(prefix=f"{API_PREFIX}/admin", tags=["admin"])
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Words = Annotated[Text, StringConstraints(max_length=200)]
@@ -36,7 +37,6 @@ Month = Annotated[str, Query(pattern=r"^\d{4}-\d{2}$", description="As 2026-03; 
 
 
 @router.get("/users")
-@router.get("/users/", include_in_schema=False)
 async def list_users(
     _admin: Administrator,
     services: AppServices,
@@ -49,21 +49,18 @@ async def list_users(
 
 
 @router.post("/users", status_code=HTTPStatus.CREATED)
-@router.post("/users/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_user(body: AdminUserCreate, account: Administrator, services: AppServices) -> AdminUserRead:
     """A new user."""
     return await admin.create_user(services, account, body)
 
 
 @router.get("/users/{user_id}")
-@router.get("/users/{user_id}/", include_in_schema=False)
 async def read_user(user_id: UUID, _admin: Administrator, services: AppServices) -> AdminUserRead:
     """One user."""
     return await admin.read_user(services, user_id)
 
 
 @router.patch("/users/{user_id}")
-@router.patch("/users/{user_id}/", include_in_schema=False)
 async def change_user(
     user_id: UUID, body: AdminUserChange, account: Administrator, services: AppServices
 ) -> AdminUserRead:
@@ -72,7 +69,6 @@ async def change_user(
 
 
 @router.get("/users/{user_id}/keys")
-@router.get("/users/{user_id}/keys/", include_in_schema=False)
 async def list_keys(
     user_id: UUID,
     _admin: Administrator,
@@ -84,14 +80,12 @@ async def list_keys(
 
 
 @router.delete("/users/{user_id}/keys/{key_id}")
-@router.delete("/users/{user_id}/keys/{key_id}/", include_in_schema=False)
 async def revoke_key(user_id: UUID, key_id: UUID, account: Administrator, services: AppServices) -> KeyRead:
     """Revoke a key of a user."""
     return await admin.revoke_key(services, account, user_id, key_id)
 
 
 @router.get("/jobs")
-@router.get("/jobs/", include_in_schema=False)
 async def list_jobs(
     _admin: Administrator,
     services: AppServices,
@@ -102,7 +96,6 @@ async def list_jobs(
 
 
 @router.get("/usage")
-@router.get("/usage/", include_in_schema=False)
 async def report_usage(
     _admin: Administrator, services: AppServices, month: Month | None = None
 ) -> UsageReport:
@@ -111,7 +104,6 @@ async def report_usage(
 
 
 @router.get("/audit")
-@router.get("/audit/", include_in_schema=False)
 async def list_audit(
     _admin: Administrator,
     services: AppServices,

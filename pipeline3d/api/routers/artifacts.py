@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from fastapi.responses import RedirectResponse, Response
 
 from pipeline3d.api import archives, downloads
@@ -13,11 +13,12 @@ from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.downloads import EagerWish, Wish, answer_link
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.values import ArtifactType
 
-router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
+router = Router(route_class=CompatibleRoute, prefix=f"{API_PREFIX}/jobs", tags=["jobs"])
 
 KeyPart = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.-]{1,200}$")]
 Types = Annotated[
@@ -27,7 +28,6 @@ LED: dict[int | str, dict[str, Any]] = {302: {"description": "To the object itse
 
 
 @router.get("/{job_id}/download", response_model=DownloadRead, responses=LED)
-@router.get("/{job_id}/download/", response_model=DownloadRead, include_in_schema=False)
 async def download(
     job_id: UUID, account: Reader, services: AppServices, wish: Wish
 ) -> DownloadRead | RedirectResponse:
@@ -38,7 +38,6 @@ async def download(
 
 
 @router.get("/{job_id}/archive", response_class=Response, responses=archives.RESPONSES)
-@router.get("/{job_id}/archive/", response_class=Response, include_in_schema=False)
 @router.get("/{job_id}/artifacts.zip", response_class=Response, include_in_schema=False)
 async def download_archive(job_id: UUID, account: Reader, services: AppServices, types: Types) -> Response:
     """All files of a job that has ended, in a ZIP with a manifest."""
@@ -47,7 +46,6 @@ async def download_archive(job_id: UUID, account: Reader, services: AppServices,
 
 
 @router.get("/{job_id}/artifacts")
-@router.get("/{job_id}/artifacts/", include_in_schema=False)
 async def list_artifacts(
     job_id: UUID,
     account: Reader,
@@ -61,7 +59,6 @@ async def list_artifacts(
 
 
 @router.get("/{job_id}/artifacts/{name}", response_model=DownloadRead, responses=LED)
-@router.get("/{job_id}/artifacts/{name}/", response_model=DownloadRead, include_in_schema=False)
 async def open_artifact(
     job_id: UUID, name: KeyPart, account: Reader, services: AppServices, wish: EagerWish
 ) -> DownloadRead | RedirectResponse:
@@ -72,7 +69,6 @@ async def open_artifact(
 
 
 @router.get("/{job_id}/artifacts/{asset}/{name}", response_model=DownloadRead, responses=LED)
-@router.get("/{job_id}/artifacts/{asset}/{name}/", response_model=DownloadRead, include_in_schema=False)
 async def read_artifact(
     job_id: UUID, asset: KeyPart, name: KeyPart, account: Reader, services: AppServices, wish: Wish
 ) -> DownloadRead | RedirectResponse:

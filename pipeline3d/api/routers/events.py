@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from pydantic import BeforeValidator, Field
 
 from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import EventRead
 from pipeline3d.api.event_forms import JobEventRead, present_line
 from pipeline3d.api.presenting import present_event
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.streaming import (
     LARGEST_ID,
@@ -24,7 +25,7 @@ from pipeline3d.api.viewing import read_own_job
 from pipeline3d.requests import reading
 from pipeline3d.requests.event_types import JobEventType
 
-router = APIRouter(tags=["events"])
+router = Router(prefix=API_PREFIX, tags=["events"])
 
 EVENT_STREAM = "text/event-stream"
 MAX_JOBS = 100
@@ -57,7 +58,6 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/jobs/{job_id}/events", response_model=list[EventRead], responses=STREAMED)
-@router.get("/jobs/{job_id}/events/", response_model=list[EventRead], include_in_schema=False)
 async def follow_job(
     job_id: UUID,
     account: Reader,
@@ -83,7 +83,6 @@ async def follow_job(
 
 
 @router.get("/events", response_model=list[JobEventRead], responses={200: STREAMED[200]})
-@router.get("/events/", response_model=list[JobEventRead], include_in_schema=False)
 async def follow_all_jobs(
     account: Reader,
     services: AppServices,

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from pipeline3d.api.bodies import Health, Readiness
 from pipeline3d.api.readiness import check_dependencies
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 
 @router.get("/health")
-@router.get("/api/v1/health", include_in_schema=False)
+@router.get(f"{API_PREFIX}/health", include_in_schema=False)
 async def live(services: AppServices) -> Health:
     """The process answers; asks nothing else."""
     return Health(env=services.settings.project_name)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from sqlalchemy import Row
 
 from pipeline3d.api.actions import act_on_jobs
@@ -19,26 +19,27 @@ from pipeline3d.api.deleting import delete_job
 from pipeline3d.api.documents import answer_tagged, answer_with_job, write_job
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices, Services
 from pipeline3d.api.viewing import view_jobs
 from pipeline3d.api.waiting import Prefer, wait_as_preferred
 from pipeline3d.values import JobState
 
-router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
+router = Router(route_class=CompatibleRoute, prefix=f"{API_PREFIX}/jobs", tags=["jobs"])
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as it was: see ETag."}}
 
 
-def add_quick_routes(app: FastAPI, prefix: str) -> None:
-    """Answer what is asked for most before any other route is looked at; add it before the routers.
+quick_router = Router()
+"""What is asked for most, answered before any other route is looked at.
 
-    `read_job` does the same and describes it. An id that is none, and one in another spelling, ends up there.
-    """
-    app.add_route(f"{prefix}/jobs/{{job_id:uuid}}", answer_with_job, methods=["GET"], include_in_schema=False)
+`read_job` does the same and describes it. An id that is none, and one in another spelling, ends up there."""
+quick_router.add_route(
+    f"{router.prefix}/{{job_id:uuid}}", answer_with_job, methods=["GET"], include_in_schema=False
+)
 
 
 @router.get("/")
-@router.get("", include_in_schema=False)
 async def list_own_jobs(
     account: Reader,
     services: AppServices,
@@ -53,7 +54,6 @@ async def list_own_jobs(
 
 
 @router.get("/counts")
-@router.get("/counts/", include_in_schema=False)
 async def count_own_jobs(
     account: Reader, services: AppServices, choice: Annotated[JobChoice, Query()]
 ) -> JobCounts:
@@ -62,7 +62,6 @@ async def count_own_jobs(
 
 
 @router.get("/{job_id}", response_model=JobRead, responses=NOT_MODIFIED)
-@router.get("/{job_id}/", include_in_schema=False)
 async def read_job(
     job_id: UUID,
     account: Reader,
@@ -78,14 +77,12 @@ async def read_job(
 
 
 @router.patch("/{job_id}")
-@router.patch("/{job_id}/", include_in_schema=False)
 async def amend(job_id: UUID, body: JobPatch, account: Writer, services: AppServices) -> JobRead:
     """Change tags, metadata or expiry at any time; priority and deadline while the job is QUEUED."""
     return await _view(services, await amend_job(services, account, job_id, body.changes()))
 
 
 @router.delete("/{job_id}", status_code=HTTPStatus.NO_CONTENT)
-@router.delete("/{job_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
 async def delete(job_id: UUID, account: Writer, services: AppServices) -> None:
     """Delete a job for good, with its files. One that waits or runs is ended first.
 
@@ -95,14 +92,12 @@ async def delete(job_id: UUID, account: Writer, services: AppServices) -> None:
 
 
 @router.post("/actions")
-@router.post("/actions/", include_in_schema=False)
 async def act(body: ActionBody, account: Writer, services: AppServices) -> ActionReport:
     """Cancel, retry, delete, hold or release many jobs: each by itself, with a report of each."""
     return await act_on_jobs(services, account, body)
 
 
 @router.post("/{job_id}/cancel")
-@router.post("/{job_id}/cancel/", include_in_schema=False)
 async def cancel(job_id: UUID, account: Writer, services: AppServices, response: Response) -> JobRead:
     """End a job: 200 once it has ended, 202 while its run is being stopped. A finished job stays as it is."""
     job = await _view(services, await cancel_job(services, account, job_id))
@@ -112,28 +107,24 @@ async def cancel(job_id: UUID, account: Writer, services: AppServices, response:
 
 
 @router.post("/{job_id}/hold")
-@router.post("/{job_id}/hold/", include_in_schema=False)
 async def hold(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
     """Let a job that is QUEUED wait until it is released."""
     return await _view(services, await hold_job(services, account, job_id))
 
 
 @router.post("/{job_id}/release")
-@router.post("/{job_id}/release/", include_in_schema=False)
 async def release(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
     """Let a job that was held wait for its turn again. Any other stays as it is."""
     return await _view(services, await release_job(services, account, job_id))
 
 
 @router.post("/{job_id}/extend")
-@router.post("/{job_id}/extend/", include_in_schema=False)
 async def extend(job_id: UUID, body: ExpiryBody, account: Writer, services: AppServices) -> JobRead:
     """Keep the files of a job for another time from now, until a moment, or for ever."""
     return await _view(services, await extend_job(services, account, job_id, body))
 
 
 @router.post("/{job_id}/retry")
-@router.post("/{job_id}/retry/", include_in_schema=False)
 async def retry(job_id: UUID, account: Writer, services: AppServices) -> JobRead:
     """Try a job that did not succeed once more, as a new attempt. One that is under way stays as it is."""
     return await _view(services, await retry_job(services, account, job_id))

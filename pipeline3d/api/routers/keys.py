@@ -5,18 +5,18 @@ from __future__ import annotations
 from http import HTTPStatus
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from pipeline3d.api import keys
 from pipeline3d.api.access_forms import KeyChange, KeyCreate, KeyMade, KeyRead, KeyRotate
 from pipeline3d.api.auth import KeyKeeper
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(prefix="/keys", tags=["accounts"])
+router = Router(prefix=f"{API_PREFIX}/keys", tags=["accounts"])
 
 
 @router.get("")
-@router.get("/", include_in_schema=False)
 async def list_keys(
     account: KeyKeeper,
     services: AppServices,
@@ -27,14 +27,12 @@ async def list_keys(
 
 
 @router.post("", status_code=HTTPStatus.CREATED)
-@router.post("/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_key(body: KeyCreate, account: KeyKeeper, services: AppServices) -> KeyMade:
     """A new key; `api_key` is shown this once."""
     return await keys.create_key(services, account, body)
 
 
 @router.post("/{key_id}/rotate")
-@router.post("/{key_id}/rotate/", include_in_schema=False)
 async def rotate_key(
     key_id: UUID,
     account: KeyKeeper,
@@ -46,14 +44,12 @@ async def rotate_key(
 
 
 @router.patch("/{key_id}")
-@router.patch("/{key_id}/", include_in_schema=False)
 async def change_key(key_id: UUID, body: KeyChange, account: KeyKeeper, services: AppServices) -> KeyRead:
     """Change what is sent."""
     return await keys.change_key(services, account, key_id, body)
 
 
 @router.delete("/{key_id}")
-@router.delete("/{key_id}/", include_in_schema=False)
 async def revoke_key(key_id: UUID, account: KeyKeeper, services: AppServices) -> KeyRead:
     """Revoke the key: it, and its earlier secrets, open nothing any more."""
     return await keys.revoke_key(services, account, key_id)

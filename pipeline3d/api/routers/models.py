@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 
 from pipeline3d.api.bodies import ModelRead, Text
 from pipeline3d.api.known_models import find_catalogue_model
 from pipeline3d.api.presenting import present_model
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.requests import catalogue
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = Router(prefix=f"{API_PREFIX}/models", tags=["models"])
 
 
 @router.get("")
-@router.get("/", include_in_schema=False)
 async def list_models(services: AppServices) -> list[ModelRead]:
     """What can be asked for, with its parameters; the models that can run here come first."""
     rows = await services.all(catalogue.list_models())
@@ -24,7 +24,6 @@ async def list_models(services: AppServices) -> list[ModelRead]:
 
 
 @router.get("/{model_id}")
-@router.get("/{model_id}/", include_in_schema=False)
 async def read_model(model_id: Annotated[Text, Path(max_length=100)], services: AppServices) -> ModelRead:
     """One model."""
     return present_model(await find_catalogue_model(services, model_id))

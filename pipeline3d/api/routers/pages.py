@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from pipeline3d.api.routing import Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter()
+router = Router()
 
 STUDIO = Path(__file__).parent.parent / "static" / "studio.html"
 
@@ -26,7 +26,6 @@ async def root(services: AppServices) -> dict[str, str]:
 
 
 @router.get("/studio", include_in_schema=False)
-@router.get("/studio/", include_in_schema=False)
 async def studio(services: AppServices) -> FileResponse:
     """The studio page. It may talk to this service and to the object store, and to nobody else."""
     store = services.store.public_origin

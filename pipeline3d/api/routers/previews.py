@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import RedirectResponse
 
 from pipeline3d.api.routers.artifacts import KeyPart
+from pipeline3d.api.routing import Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import RequestError
 from pipeline3d.requests import reading
@@ -17,7 +18,7 @@ from pipeline3d.store.links import Presentation
 from pipeline3d.store.signed_links import is_signed
 from pipeline3d.values import ArtifactType
 
-router = APIRouter(tags=["previews"])
+router = Router(tags=["previews"])
 
 LINK_EXPIRES_S = 60
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from pipeline3d.api.bodies import ProblemCodeRead
 from pipeline3d.api.problem_codes import load_problem_codes, render_page
+from pipeline3d.api.routing import API_PREFIX, Router
 
-router = APIRouter(tags=["service"])
+router = Router(tags=["service"])
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; "
@@ -20,7 +21,6 @@ PAGE_HEADERS = {
 
 
 @router.get("/problems", include_in_schema=False)
-@router.get("/problems/", include_in_schema=False)
 def show_problems() -> HTMLResponse:
     """All codes, for people."""
     return HTMLResponse(render_page(load_problem_codes()), headers=PAGE_HEADERS)
@@ -32,8 +32,7 @@ def show_problem(code: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,100}$")]) -> R
     return RedirectResponse(f"/problems#{code}", headers=PAGE_HEADERS)
 
 
-@router.get("/api/v1/problems")
-@router.get("/api/v1/problems/", include_in_schema=False)
+@router.get(f"{API_PREFIX}/problems")
 def list_problems() -> list[ProblemCodeRead]:
     """All codes, for programs."""
     return [

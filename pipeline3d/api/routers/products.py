@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from pipeline3d.api.auth import Reader
-from pipeline3d.api.bodies import ProductRead, VersionRead
+from pipeline3d.api.bodies import ProductRead, Text, VersionRead
 from pipeline3d.api.downloads import link_result
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import view_jobs
 from pipeline3d.errors import UnknownJob
 from pipeline3d.requests import products
 
-router = APIRouter(prefix="/products", tags=["products"])
+router = Router(prefix=f"{API_PREFIX}/products", tags=["products"])
 
 Part = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$")]
 MOST_VERSIONS = 50
 
 
 @router.get("/{shop}/{product_id}")
-@router.get("/{shop}/{product_id}/", include_in_schema=False)
 async def read_product(
     shop: Part,
     product_id: Part,
     account: Reader,
     services: AppServices,
-    variant_id: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
+    variant_id: Annotated[Annotated[Text, Query(min_length=1, max_length=255)] | None, Query()] = None,
 ) -> ProductRead:
     """The current model of a product (or of one variant), with a link to it, and what is being made."""
     key = products.product_key(shop, product_id, variant_id)

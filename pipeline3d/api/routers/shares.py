@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import Depends, Header, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from pipeline3d.api import sharing
@@ -14,6 +14,7 @@ from pipeline3d.api.audit import audit
 from pipeline3d.api.auth import Reader, allowed
 from pipeline3d.api.file_bodies import ShareBody, SharedRead, ShareMade, ShareRead
 from pipeline3d.api.routers.artifacts import KeyPart
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.share_page import build_policy, render_page
 from pipeline3d.api.viewing import read_own_job
@@ -21,15 +22,14 @@ from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action
 from pipeline3d.values import Scope
 
-router = APIRouter(prefix="/jobs", tags=["shares"])
-public_router = APIRouter(prefix="/s", tags=["shares"])
+router = Router(prefix=f"{API_PREFIX}/jobs", tags=["shares"])
+public_router = Router(prefix="/s", tags=["shares"])
 
 Sharer = Annotated[Account, Depends(allowed(Scope.SHARES_WRITE))]
 Inline = Annotated[bool, Query(description="For viewers: shown in its place, not saved.")]
 
 
 @router.post("/{job_id}/shares", status_code=HTTPStatus.CREATED)
-@router.post("/{job_id}/shares/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_share(
     job_id: UUID, body: ShareBody, request: Request, account: Sharer, services: AppServices
 ) -> ShareMade:
@@ -42,14 +42,12 @@ async def create_share(
 
 
 @router.get("/{job_id}/shares")
-@router.get("/{job_id}/shares/", include_in_schema=False)
 async def list_shares(job_id: UUID, account: Reader, services: AppServices) -> list[ShareRead]:
     """The job's share links, newest first."""
     return await sharing.list_shares(services, await read_own_job(services, account, job_id))
 
 
 @router.delete("/{job_id}/shares/{share_id}", status_code=HTTPStatus.NO_CONTENT)
-@router.delete("/{job_id}/shares/{share_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
 async def revoke_share(job_id: UUID, share_id: UUID, account: Sharer, services: AppServices) -> None:
     """End a share link at once."""
     await sharing.revoke_share(services, await read_own_job(services, account, job_id), share_id)
@@ -59,7 +57,6 @@ async def revoke_share(job_id: UUID, share_id: UUID, account: Sharer, services: 
 @public_router.get(
     "/{token}", response_class=HTMLResponse, responses={200: {"model": SharedRead, "description": "As JSON."}}
 )
-@public_router.get("/{token}/", response_class=HTMLResponse, include_in_schema=False)
 async def show_share(
     token: str,
     request: Request,

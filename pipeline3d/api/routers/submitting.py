@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from pipeline3d.api import batches
 from pipeline3d.api.auth import Reader, Writer
@@ -18,10 +18,11 @@ from pipeline3d.api.creating import create_or_estimate, respond, respond_when_en
 from pipeline3d.api.estimating import DryRun, Estimate, estimate_job
 from pipeline3d.api.quick_create import QuickCreateRoute
 from pipeline3d.api.rerunning import Changes, rerun_job
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.waiting import Prefer
 
-router = APIRouter(route_class=CompatibleRoute, prefix="/jobs", tags=["jobs"])
+router = Router(route_class=CompatibleRoute, prefix=f"{API_PREFIX}/jobs", tags=["jobs"])
 
 IdempotencyKey = Annotated[
     str | None,
@@ -44,21 +45,18 @@ async def create_job(
     return await create_or_estimate(services, account, body, idempotency_key, prefer, response)
 
 
-for _path, _is_described in (("/", True), ("", False)):
-    router.add_api_route(
-        _path,
-        create_job,
-        methods=["POST"],
-        status_code=HTTPStatus.CREATED,
-        response_model=JobRead,
-        responses={200: {"model": DryRun, "description": "With dry_run: what would be made."}},
-        include_in_schema=_is_described,
-        route_class_override=QuickCreateRoute,
-    )
+router.add_api_route(
+    "/",
+    create_job,
+    methods=["POST"],
+    status_code=HTTPStatus.CREATED,
+    response_model=JobRead,
+    responses={200: {"model": DryRun, "description": "With dry_run: what would be made."}},
+    route_class_override=QuickCreateRoute,
+)
 
 
 @router.post("/estimate")
-@router.post("/estimate/", include_in_schema=False)
 async def estimate(body: JobCreate, account: Writer, services: AppServices) -> Estimate:
     """What such a job would cost and how long it would take, as far as it is known. Nothing is stored."""
     return await estimate_job(services, account, body)
@@ -71,7 +69,6 @@ async def estimate(body: JobCreate, account: Writer, services: AppServices) -> E
     responses={207: {"model": BatchReport, "description": "Some were refused; the others were made."}},
     openapi_extra=BATCH_SCHEMA,
 )
-@router.post("/batch/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_batch(
     request: Request,
     account: Writer,
@@ -85,7 +82,6 @@ async def create_batch(
 
 
 @router.get("/batches/")
-@router.get("/batches", include_in_schema=False)
 async def list_batches(
     account: Reader,
     services: AppServices,
@@ -97,14 +93,12 @@ async def list_batches(
 
 
 @router.get("/batches/{batch_id}")
-@router.get("/batches/{batch_id}/", include_in_schema=False)
 async def read_batch(batch_id: UUID, account: Reader, services: AppServices) -> BatchRead:
     """A batch with its jobs as they stand, how many are of each status, and what was refused."""
     return await batches.read_batch(services, account, batch_id)
 
 
 @router.post("/{job_id}/rerun", status_code=HTTPStatus.CREATED, response_model=JobRead)
-@router.post("/{job_id}/rerun/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def rerun(
     job_id: UUID,
     account: Writer,

@@ -6,22 +6,21 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from pipeline3d.api import upload_forms
 from pipeline3d.api import uploads as api
 from pipeline3d.api.auth import Reader, Writer
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.file_bodies import Ticket, TicketBody, UploadAnswer, UploadRead
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
-router = APIRouter(route_class=CompatibleRoute, tags=["uploads"])
+router = Router(route_class=CompatibleRoute, prefix=API_PREFIX, tags=["uploads"])
 
 
 @router.post("/jobs/upload-ticket")
-@router.post("/jobs/upload-ticket/", include_in_schema=False)
 @router.post("/uploads/ticket")
-@router.post("/uploads/ticket/", include_in_schema=False)
 async def upload_ticket(body: TicketBody, account: Writer, services: AppServices) -> Ticket:
     """Leave to PUT one picture or model into the object store."""
     return await api.make_ticket(services, account.id, body)
@@ -33,7 +32,6 @@ async def upload_ticket(body: TicketBody, account: Writer, services: AppServices
     responses={200: {"model": UploadAnswer, "description": "The same content was there already."}},
     openapi_extra=upload_forms.FORM_SCHEMA,
 )
-@router.post("/uploads", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def upload_directly(
     request: Request, account: Writer, services: AppServices, response: Response
 ) -> UploadAnswer:
@@ -45,7 +43,6 @@ async def upload_directly(
 
 
 @router.get("/uploads/")
-@router.get("/uploads", include_in_schema=False)
 async def list_uploads(
     account: Reader,
     services: AppServices,
@@ -57,21 +54,18 @@ async def list_uploads(
 
 
 @router.get("/uploads/{upload_id}")
-@router.get("/uploads/{upload_id}/", include_in_schema=False)
 async def read_upload(upload_id: UUID, account: Reader, services: AppServices) -> UploadRead:
     """One upload."""
     return await api.read_upload(services, account.id, upload_id)
 
 
 @router.post("/uploads/{upload_id}/complete")
-@router.post("/uploads/{upload_id}/complete/", include_in_schema=False)
 async def complete_upload(upload_id: UUID, account: Writer, services: AppServices) -> UploadRead:
     """Verify what was uploaded with a ticket: it is read, hashed and checked against what was said."""
     return await api.complete_upload(services, account.id, upload_id)
 
 
 @router.delete("/uploads/{upload_id}", status_code=HTTPStatus.NO_CONTENT)
-@router.delete("/uploads/{upload_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
 async def delete_upload(upload_id: UUID, account: Writer, services: AppServices) -> None:
     """Remove an upload. One that an unfinished job uses stays."""
     await api.delete_upload(services, account.id, upload_id)

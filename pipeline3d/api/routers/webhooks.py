@@ -7,10 +7,11 @@ from typing import Annotated
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 
 from pipeline3d.api import webhooks
 from pipeline3d.api.auth import allowed
+from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import read_own_job
 from pipeline3d.api.webhook_forms import (
@@ -29,42 +30,37 @@ from pipeline3d.api.webhook_forms import (
 from pipeline3d.requests.accounts import Account
 from pipeline3d.values import Scope
 
-router = APIRouter(tags=["webhooks"])
+router = Router(prefix=API_PREFIX, tags=["webhooks"])
 
 Keeper = Annotated[Account, Depends(allowed(Scope.WEBHOOKS_WRITE))]
 DeliveryId = Annotated[int, Path(ge=1, le=BIGGEST_ID)]
 
 
 @router.get("/webhooks")
-@router.get("/webhooks/", include_in_schema=False)
 async def list_webhooks(account: Keeper, services: AppServices) -> list[WebhookRead]:
     """One's own endpoints, oldest first."""
     return await webhooks.list_endpoints(services, account)
 
 
 @router.post("/webhooks", status_code=HTTPStatus.CREATED)
-@router.post("/webhooks/", status_code=HTTPStatus.CREATED, include_in_schema=False)
 async def create_webhook(body: WebhookCreate, account: Keeper, services: AppServices) -> WebhookMade:
     """Add an endpoint. Its `secret` signs what it is sent."""
     return await webhooks.create_endpoint(services, account, body)
 
 
 @router.get("/webhooks/secret")
-@router.get("/webhooks/secret/", include_in_schema=False)
 async def read_account_secret(account: Keeper, services: AppServices) -> SecretRead:
     """The secret that signs what goes to the `webhook_url` of single jobs."""
     return await webhooks.read_account_secret(services, account)
 
 
 @router.post("/webhooks/secret/rotate")
-@router.post("/webhooks/secret/rotate/", include_in_schema=False)
 async def rotate_account_secret(account: Keeper, services: AppServices) -> SecretRead:
     """Change it. For 24 hours messages carry the signature of the one before, too."""
     return await webhooks.rotate_account_secret(services, account)
 
 
 @router.get("/webhooks/deliveries")
-@router.get("/webhooks/deliveries/", include_in_schema=False)
 async def list_all_deliveries(
     account: Keeper,
     services: AppServices,
@@ -79,32 +75,24 @@ async def list_all_deliveries(
 
 
 @router.get("/webhooks/deliveries/{delivery_id}")
-@router.get("/webhooks/deliveries/{delivery_id}/", include_in_schema=False)
 async def read_delivery(delivery_id: DeliveryId, account: Keeper, services: AppServices) -> DeliveryDetail:
     """One delivery with its attempts and what is sent."""
     return await webhooks.read_delivery(services, account, delivery_id)
 
 
 @router.post("/webhooks/deliveries/{delivery_id}/redeliver", status_code=HTTPStatus.ACCEPTED)
-@router.post(
-    "/webhooks/deliveries/{delivery_id}/redeliver/",
-    status_code=HTTPStatus.ACCEPTED,
-    include_in_schema=False,
-)
 async def redeliver(delivery_id: DeliveryId, account: Keeper, services: AppServices) -> DeliveryRead:
     """Send it once more, at once, with the same `webhook-id` and the same bytes."""
     return await webhooks.redeliver(services, account, delivery_id)
 
 
 @router.get("/webhooks/{webhook_id}")
-@router.get("/webhooks/{webhook_id}/", include_in_schema=False)
 async def read_webhook(webhook_id: UUID, account: Keeper, services: AppServices) -> WebhookRead:
     """One endpoint."""
     return await webhooks.read_endpoint(services, account, webhook_id)
 
 
 @router.patch("/webhooks/{webhook_id}")
-@router.patch("/webhooks/{webhook_id}/", include_in_schema=False)
 async def change_webhook(
     webhook_id: UUID, body: WebhookPatch, account: Keeper, services: AppServices
 ) -> WebhookRead:
@@ -113,42 +101,36 @@ async def change_webhook(
 
 
 @router.delete("/webhooks/{webhook_id}", status_code=HTTPStatus.NO_CONTENT)
-@router.delete("/webhooks/{webhook_id}/", status_code=HTTPStatus.NO_CONTENT, include_in_schema=False)
 async def delete_webhook(webhook_id: UUID, account: Keeper, services: AppServices) -> None:
     """Forget an endpoint with its deliveries."""
     await webhooks.delete_endpoint(services, account, webhook_id)
 
 
 @router.get("/webhooks/{webhook_id}/secret")
-@router.get("/webhooks/{webhook_id}/secret/", include_in_schema=False)
 async def read_secret(webhook_id: UUID, account: Keeper, services: AppServices) -> SecretRead:
     """The secret that signs what this endpoint is sent."""
     return await webhooks.read_secret(services, account, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}/rotate-secret")
-@router.post("/webhooks/{webhook_id}/rotate-secret/", include_in_schema=False)
 async def rotate_secret(webhook_id: UUID, account: Keeper, services: AppServices) -> SecretRead:
     """Change it. For 24 hours messages carry the signature of the one before, too."""
     return await webhooks.rotate_secret(services, account, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}/test", status_code=HTTPStatus.ACCEPTED)
-@router.post("/webhooks/{webhook_id}/test/", status_code=HTTPStatus.ACCEPTED, include_in_schema=False)
 async def send_test(webhook_id: UUID, account: Keeper, services: AppServices) -> DeliveryRead:
     """Send a `webhook.test` now. What came of it is in the delivery's attempts a moment later."""
     return await webhooks.send_test(services, account, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}/enable")
-@router.post("/webhooks/{webhook_id}/enable/", include_in_schema=False)
 async def enable_webhook(webhook_id: UUID, account: Keeper, services: AppServices) -> WebhookRead:
     """Switch it on again, whoever switched it off. What was missed: `recover`."""
     return await webhooks.enable_endpoint(services, account, webhook_id)
 
 
 @router.post("/webhooks/{webhook_id}/recover", status_code=HTTPStatus.ACCEPTED)
-@router.post("/webhooks/{webhook_id}/recover/", status_code=HTTPStatus.ACCEPTED, include_in_schema=False)
 async def recover(
     webhook_id: UUID, body: RecoverBody, account: Keeper, services: AppServices
 ) -> RecoverReport:
@@ -157,7 +139,6 @@ async def recover(
 
 
 @router.get("/webhooks/{webhook_id}/deliveries")
-@router.get("/webhooks/{webhook_id}/deliveries/", include_in_schema=False)
 async def list_deliveries(
     webhook_id: UUID,
     account: Keeper,
@@ -173,7 +154,6 @@ async def list_deliveries(
 
 
 @router.get("/jobs/{job_id}/webhooks")
-@router.get("/jobs/{job_id}/webhooks/", include_in_schema=False)
 async def list_deliveries_of_job(
     job_id: UUID,
     account: Keeper,
