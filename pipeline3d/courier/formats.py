@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-import orjson
-
+from pipeline3d.courier.encoding import encode
 from pipeline3d.courier.messages import ToldEvent, ToldJob
 from pipeline3d.courier.shop3d_format import format_shop3d
 from pipeline3d.requests.shop3d import CALLBACK_FORMAT
@@ -24,7 +23,7 @@ Format = Callable[[ToldEvent, ToldJob | None], bytes]
 def format_standard(event: ToldEvent, job: ToldJob | None) -> bytes:
     """Our own form, after the Standard Webhooks specification: `type`, `timestamp`, `data`."""
     data = {"message": "Webhooks arrive here."} if job is None else _describe(event, job)
-    return orjson.dumps({"type": event.type, "timestamp": event.at.isoformat(), "data": data})
+    return encode({"type": event.type, "timestamp": event.at.isoformat(), "data": data})
 
 
 def _describe(event: ToldEvent, job: ToldJob) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import orjson
-
+from pipeline3d.courier.encoding import encode
 from pipeline3d.courier.messages import ToldEvent, ToldJob
 from pipeline3d.requests.shop3d import build_callback
 
@@ -11,11 +10,11 @@ from pipeline3d.requests.shop3d import build_callback
 def format_shop3d(event: ToldEvent, job: ToldJob | None) -> bytes:
     """A job as that system's backend was told of it; a test message is a job of nobody."""
     if job is None:
-        return orjson.dumps(
+        return encode(
             {"jobId": "test", "status": "pending", "metadata": {"message": "Webhooks arrive here."}}
         )
     stage = (job.progress or {}).get("stage")
-    return orjson.dumps(
+    return encode(
         build_callback(
             job.id,
             job.state,

@@ -63,6 +63,13 @@ def test_the_error_is_the_jobs_or_the_attempts(job, line, code):
     assert (data["error"] or {}).get("code") == code
 
 
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_any_number_that_can_be_stored_is_told(form):
+    metadata = {"order": 2**70, "weight": 10**300}  # what Postgres makes of 1e300 too
+    told = build({**PAYLOAD, "job": {**JOB, "metadata": metadata}}, form=form)
+    assert told.get("data", told)["metadata"].items() >= metadata.items()
+
+
 def test_an_artifact_that_landed_is_named():
     line = {"event": "artifact", "asset": "usdz_export", "name": "model.usdz", "type": "EXPORT"}
     line |= {"size": 5, "sha256": "cd", "state": "RUNNING", "attempt": 1}
