@@ -69,6 +69,11 @@ def test_what_nobody_asked_for_is_not_found(api):
     assert (answer.status_code, answer.json()["code"]) == (404, "unknown_product")
 
 
+def test_a_variant_that_nothing_could_have_is_refused(api):
+    answer = api.http.get("/api/v1/products/nowhere/1", params={"variant_id": "a\x00"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
 @pytest.mark.parametrize(
     "changes",
     [
