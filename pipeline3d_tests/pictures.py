@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
+Colour = tuple[float, float, float]
 Window = tuple[slice, slice]
 """Rows and columns of a picture. Most of a picture is wall: an object's parts are computed where they are."""
-
-EVERYWHERE = (slice(None), slice(None))
 
 OBJECTS = ("apple", "mug", "teddy", "vase")
 BACKDROPS = ("plain", "graded", "noisy", "shadowed")
@@ -45,7 +44,7 @@ class Part:
     window: Window
     coverage: Floats
     normal: Floats
-    colour: tuple[float, float, float]
+    colour: Colour
 
 
 @functools.lru_cache(maxsize=32)
@@ -82,7 +81,8 @@ def draw_backdrop(backdrop: str, *, size: int = 512, seed: int = 0) -> Pixels:
     tint = np.array([1.0, 0.99, 0.96], np.float32)
     pixels = shade[..., None] * tint
     grain = {"plain": 0.0, "graded": 0.006, "noisy": 0.035, "shadowed": 0.01}[backdrop]
-    pixels = pixels + np.random.default_rng(seed).normal(0, 1, pixels.shape) * grain
+    if grain:
+        pixels = pixels + np.random.default_rng(seed).normal(0, 1, pixels.shape) * grain
     return (np.clip(pixels, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -149,12 +149,9 @@ def _soften(distance: Floats, size: int) -> Floats:
     return np.clip(0.5 - distance * size / 2, 0, 1).astype(np.float32)
 
 
-def _ball(
-    size: int, centre: tuple[float, float], radii: tuple[float, float], colour: tuple[float, float, float]
-) -> Part:
-    reach = 1 + 1 / (size * min(radii))
-    window = (_between(size, centre[1], radii[1] * reach), _between(size, centre[0], radii[0] * reach))
-    x, y = (axis[window] for axis in _coordinates(size))
+def _ball(size: int, centre: tuple[float, float], radii: tuple[float, float], colour: Colour) -> Part:
+    softened = 1 + 1 / (size * min(radii))
+    window, x, y = _around(size, centre, (radii[0] * softened, radii[1] * softened))
     u, v = (x - centre[0]) / radii[0], (y - centre[1]) / radii[1]
     radius = np.sqrt(u * u + v * v)
     depth = np.sqrt(np.clip(1 - radius**2, 0, 1))
@@ -163,19 +160,24 @@ def _ball(
     return Part(window, _soften((radius - 1) * min(radii), size), normal, colour)
 
 
-def _between(size: int, middle: float, reach: float) -> slice:
-    """The pixels whose centres lie no farther than `reach` from `middle`, and one more on each side."""
-    first, last = ((middle + end + 1) / 2 * size - 0.5 for end in (-reach, reach))
-    return slice(max(0, int(first) - 1), max(0, int(last) + 3))
+def _around(
+    size: int, centre: tuple[float, float], reach: tuple[float, float]
+) -> tuple[Window, Floats, Floats]:
+    """The window no farther than `reach` from `centre`, a pixel wider on each side; x and y in it."""
+    columns, rows = (
+        slice(max(0, int((middle - far + 1) / 2 * size - 0.5) - 1), int((middle + far + 1) / 2 * size) + 2)
+        for middle, far in zip(centre, reach, strict=True)
+    )
+    x, y = _coordinates(size)
+    return (rows, columns), x[rows, columns], y[rows, columns]
 
 
-def _turned(size: int, half_width: Floats, distance: Floats, colour: tuple[float, float, float]) -> Part:
+def _turned(window: Window, x: Floats, half_width: Floats, coverage: Floats, colour: Colour) -> Part:
     """A body of revolution about the vertical axis through the middle."""
-    x, _ = _coordinates(size)
     across = np.clip(x / np.maximum(half_width, 1e-3), -1, 1)
     normal = np.stack([across, np.zeros_like(across), np.sqrt(1 - across**2) + 0.1], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    return Part(EVERYWHERE, _soften(distance, size), normal, colour)
+    return Part(window, coverage, normal, colour)
 
 
 def _apple(size: int) -> list[Part]:
@@ -187,7 +189,7 @@ def _apple(size: int) -> list[Part]:
 
 
 def _mug(size: int) -> list[Part]:
-    x, y = _coordinates(size)
+    window, x, y = _around(size, (0.061, 0.05), (0.541 + 1 / size, 0.5 + 1 / size))
     half = np.full_like(x, 0.36)
     corner = np.maximum(np.abs(x + 0.12) - 0.36 + 0.06, np.abs(y - 0.05) - 0.5 + 0.06)
     box = np.hypot(
@@ -196,14 +198,14 @@ def _mug(size: int) -> list[Part]:
     across = np.clip((x + 0.12) / half, -1, 1)
     normal = np.stack([across, 0 * across, np.sqrt(1 - across**2) + 0.1], axis=-1)
     normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    body = Part(EVERYWHERE, _soften(box - 0.06, size), normal, (0.16, 0.36, 0.72))
+    body = Part(window, _soften(box - 0.06, size), normal, (0.16, 0.36, 0.72))
     u, v = (x - 0.27) / 0.27, (y - 0.05) / 0.3
     radius = np.hypot(u, v)
     ring = np.abs(radius - 1) * 0.27 - 0.062
     tube = np.clip((radius - 1) * 0.27 / 0.062, -1, 1)
     bent = np.stack([u * tube, v * tube, np.sqrt(1 - tube**2) + 0.15], axis=-1)
     bent /= np.linalg.norm(bent, axis=-1, keepdims=True)
-    return [Part(EVERYWHERE, _soften(ring, size), bent, (0.16, 0.36, 0.72)), body]
+    return [Part(window, _soften(ring, size), bent, (0.16, 0.36, 0.72)), body]
 
 
 def _teddy(size: int) -> list[Part]:
@@ -227,11 +229,11 @@ def _teddy(size: int) -> list[Part]:
 
 
 def _vase(size: int) -> list[Part]:
-    x, y = _coordinates(size)
+    window, x, y = _around(size, (0, 0), (0.45 + 1 / size, 0.75 + 1 / size))
     half = 0.22 + 0.2 * np.cos((y - 0.15) * 3.4) ** 2 * (y < 0.61) + 0.1 * np.clip(-y - 0.5, 0, 1)
     half = half.astype(np.float32)
-    distance = np.maximum(np.abs(x) - half, np.abs(y) - 0.75)
-    return [_turned(size, half, distance.astype(np.float32), (0.1, 0.5, 0.42))]
+    distance = np.maximum(np.abs(x) - half, np.abs(y) - 0.75).astype(np.float32)
+    return [_turned(window, x, half, _soften(distance, size), (0.1, 0.5, 0.42))]
 
 
 def _soft_shadow(parts: list[Part], size: int) -> Floats:
