@@ -32,10 +32,13 @@ async def cancel_job(services: Services, account: Account, job_id: UUID) -> Row[
 
 
 async def retry_job(services: Services, account: Account, job_id: UUID) -> Row[Any]:
-    """Queue a job of the caller that did not succeed once more; one that is under way stays as it is."""
+    """Queue a job of the caller that did not succeed once more; one that is under way stays as it is.
+
+    From then on it counts for the key that was sent, and for no key where it was a session.
+    """
     ended = await read_own_job(services, account, job_id)
-    again = changes.retry_by_hand(job_id)
-    queued = await retry_within_limits(services, account, again, float(ended.cost_units))
+    again = changes.retry_with_key(job_id, account.key_id)
+    queued = await retry_within_limits(services, account, again, ended)
     row = await read_own_job(services, account, job_id)
     if queued is None and row.state not in _UNDER_WAY:
         raise RequestError(

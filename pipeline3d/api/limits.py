@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Executable, Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from pipeline3d.api.services import Services
+from pipeline3d.api.services import Services, again_where_taken_back
 from pipeline3d.errors import LimitReached
 from pipeline3d.requests import quotas
 from pipeline3d.requests.accounts import Account
@@ -33,52 +35,45 @@ class _Owner:
         return "this key" if self.is_key else "your account"
 
 
-async def charge(services: Services, account: Account, *, jobs: int, cost_units: float) -> None:
-    """Count `jobs` new jobs of `cost_units` together, or refuse all: `LimitReached` `quota_exceeded`.
-
-    Call it right before the jobs are stored, and `give_back` where they are not stored after all.
-    """
-    charged: list[_Owner] = []
-    for owner in _with_quota(services, account):
-        row = await services.first(_charge(owner, jobs, cost_units))
-        if row is None:
-            for earlier in charged:
-                await services.execute(_give_back(earlier, jobs, cost_units))
-            used = await services.first(quotas.read_used(owner.id, is_key=owner.is_key))
-            raise _quota_exceeded(owner, used, cost_units)
-        charged.append(owner)
-
-
-async def give_back(services: Services, account: Account, *, jobs: int, cost_units: float) -> None:
-    """Take back what `charge` counted, for jobs that were not stored after all."""
-    for owner in _with_quota(services, account):
-        await services.execute(_give_back(owner, jobs, cost_units))
-
-
+@again_where_taken_back
 async def store_within_limits(
-    services: Services, account: Account, statement: Executable, values: Mapping[str, Any]
+    services: Services,
+    account: Account,
+    statement: Executable,
+    values: Mapping[str, Any],
+    cost_units: Decimal,
 ) -> list[Row[Any]]:
-    """Run a statement that brings back each job that it opened; `LimitReached` where these are too many.
+    """Run a statement that brings back each job that it stored, of `cost_units` together, and count them.
 
-    Where there is a limit, callers of the same user wait for one another, so that none is overlooked.
+    Raises LimitReached where these are too many, or too dear. What is stored is counted, and what is not
+    stored is not, whenever this process or Postgres dies. Callers of the same user wait for one another
+    where there is a limit, so that none is overlooked.
     """
-    if not _with_most_open(services, account):
+    quotas_of = _with_quota(services, account)
+    if not (quotas_of or _with_most_open(services, account)):
         return await services.all(statement, **values)
     async with services.transaction() as connection:
         await connection.execute(quotas.wait_for_turn(account.id))
         rows = list((await connection.execute(statement, values)).all())
-        await _check_open_jobs(services, connection, account, opened=len(rows))
+        if rows:
+            # after the jobs, as where a trigger gives back what a job cost: nobody waits in a circle
+            for owner in quotas_of:
+                await _charge(connection, owner, len(rows), cost_units)
+            await _check_open_jobs(services, connection, account, opened=len(rows))
     return rows
 
 
+@again_where_taken_back
 async def retry_within_limits(
-    services: Services, account: Account, statement: Executable, cost_units: float
+    services: Services, account: Account, statement: Executable, job: Row[Any]
 ) -> Row[Any] | None:
-    """Run a statement that opens a job of `cost_units` once more; no row where it opened none.
+    """Run a statement that opens a job once more, for the key that was sent; no row where it opened none.
 
-    Postgres counts the units by itself. Raises LimitReached, and the job stays ended.
+    Postgres counts its units by itself, in the month in which it was made. Raises LimitReached where that is
+    beyond what the user or this key may have, and the job stays as it was.
     """
-    if not (_with_most_open(services, account) or _with_quota(services, account)):
+    quotas_of = _with_quota(services, account)
+    if not (quotas_of or _with_most_open(services, account)):
         return await services.first(statement)
     async with services.transaction() as connection:
         await connection.execute(quotas.wait_for_turn(account.id))
@@ -86,11 +81,29 @@ async def retry_within_limits(
         if row is None:
             return None
         await _check_open_jobs(services, connection, account, opened=1)
-        for owner in _with_quota(services, account):
-            used = (await connection.execute(quotas.read_used(owner.id, is_key=owner.is_key))).one()
+        month = quotas.first_of_month(job.created_at)
+        for owner in quotas_of:
+            used = (await connection.execute(quotas.read_used(owner.id, month, is_key=owner.is_key))).one()
             if used.cost_units > quotas.as_cost(owner.limit):
-                raise _quota_exceeded(owner, used, cost_units, counted=True)
+                before = used.cost_units - job.cost_units
+                if month != used.this_month:
+                    raise _earlier_quota_exceeded(owner, before, job.cost_units, month)
+                raise _quota_exceeded(owner, before, job.cost_units, used.seconds_left)
     return row
+
+
+async def _charge(connection: AsyncConnection, owner: _Owner, jobs: int, cost_units: Decimal) -> None:
+    """Count what this transaction stored, or refuse it: `LimitReached` `quota_exceeded`."""
+    statement = quotas.charge(
+        owner.id,
+        is_key=owner.is_key,
+        jobs_count=jobs,
+        cost_units=cost_units,
+        limit=quotas.as_cost(owner.limit),
+    )
+    charged = (await connection.execute(statement)).one()
+    if not charged.is_charged:
+        raise _quota_exceeded(owner, charged.cost_units, cost_units, charged.seconds_left)
 
 
 async def _check_open_jobs(
@@ -130,27 +143,31 @@ def _owners(account: Account, limit: str, default: float) -> list[_Owner]:
     return owners
 
 
-def _charge(owner: _Owner, jobs: int, cost_units: float) -> Any:
-    return quotas.charge(
-        owner.id,
-        is_key=owner.is_key,
-        jobs_count=jobs,
-        cost_units=quotas.as_cost(cost_units),
-        limit=quotas.as_cost(owner.limit),
-    )
-
-
-def _give_back(owner: _Owner, jobs: int, cost_units: float) -> Any:
-    return quotas.give_back(owner.id, jobs_count=jobs, cost_units=quotas.as_cost(cost_units))
-
-
-def _quota_exceeded(owner: _Owner, used: Any, cost_units: float, *, counted: bool = False) -> LimitReached:
-    """The refusal; where the units of what came are `counted` already, they are not said to be used."""
-    before = float(used.cost_units) - (cost_units if counted else 0)
+def _quota_exceeded(owner: _Owner, used: Decimal, more: Decimal, seconds_left: Decimal) -> LimitReached:
+    """The refusal of `more` units where `used` are used; it ends with the month."""
     return LimitReached(
-        f"{owner.named[0].upper()}{owner.named[1:]} has used {before:g} of "
-        f"{owner.limit:g} cost units of this month; {cost_units:g} more came.",
+        _tell_used(owner, used, more, "this month"),
         code="quota_exceeded",
         hint="Ask for less, wait for the next month (UTC), or ask an administrator for a higher limit.",
-        details={"retry_after_s": float(used.seconds_left)},
+        details={"retry_after_s": float(seconds_left)},
     )
+
+
+def _earlier_quota_exceeded(owner: _Owner, used: Decimal, more: Decimal, month: date) -> LimitReached:
+    """The same where a job of an earlier month is tried again: waiting is of no use."""
+    return LimitReached(
+        _tell_used(owner, used, more, f"{month:%Y-%m}, in which the job was made"),
+        code="quota_exceeded",
+        hint="Ask for the same with a new job, which counts in this month.",
+    )
+
+
+def _tell_used(owner: _Owner, used: Decimal, more: Decimal, month: str) -> str:
+    who = owner.named[0].upper() + owner.named[1:]
+    of_limit = f"{_in_units(used)} of {_in_units(quotas.as_cost(owner.limit))}"
+    return f"{who} has used {of_limit} cost units of {month}; {_in_units(more)} more came."
+
+
+def _in_units(units: Decimal) -> str:
+    """Units as people write them: without zeros at the end, and never as a power of ten."""
+    return f"{units.normalize():f}"

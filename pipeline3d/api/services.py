@@ -52,8 +52,11 @@ _TAKEN_BACK = frozenset({"40001", "40P01"})
 Run = Callable[P, Coroutine[Any, Any, T]]
 
 
-def _again_where_taken_back(run: Run[P, T]) -> Run[P, T]:
-    """Run a statement once more that waited for others in a circle. It left nothing: that is always safe."""
+def again_where_taken_back(run: Run[P, T]) -> Run[P, T]:
+    """Run a statement or a transaction once more that waited for others in a circle.
+
+    It left nothing: that is always safe.
+    """
 
     @wraps(run)
     async def run_again(*arguments: P.args, **values: P.kwargs) -> T:
@@ -97,18 +100,18 @@ class Services:
         object.__setattr__(self, "access", AccountCache(listening, self.settings.account_cache_s))
         object.__setattr__(self, "rates", RequestRates(self.settings.redis_url))
 
-    @_again_where_taken_back
+    @again_where_taken_back
     async def first(self, statement: Executable, **values: Any) -> Row[Any] | None:
         """Run a statement with the values that it binds; its first row."""
         rows = await fetch_all(self.engine, statement, values)
         return rows[0] if rows else None
 
-    @_again_where_taken_back
+    @again_where_taken_back
     async def all(self, statement: Executable, **values: Any) -> list[Row[Any]]:
         """Run a statement with the values that it binds; all its rows."""
         return await fetch_all(self.engine, statement, values)
 
-    @_again_where_taken_back
+    @again_where_taken_back
     async def execute(self, statement: Executable) -> None:
         """Run a statement that brings nothing back."""
         await fetch_all(self.engine, statement, {})

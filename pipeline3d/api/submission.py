@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from sqlalchemy import Row
 from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
 from pipeline3d.api.known_models import find_catalogue_model
-from pipeline3d.api.limits import charge, give_back, store_within_limits
+from pipeline3d.api.limits import store_within_limits
 from pipeline3d.api.presenting import present_input
 from pipeline3d.api.services import Services
 from pipeline3d.api.sources import check_source, name_input
@@ -92,22 +93,14 @@ async def store_jobs(
 
     Raises LimitReached where the account or its key may not have so many, or such expensive ones.
     """
-    units = float(sum(job.cost_units for job in jobs))
-    await charge(services, account, jobs=len(jobs), cost_units=units)
     statement = creation.create_jobs(
         keyed=use is not None,
         batched=batch is not None,
         uploads=any(job.upload is not None for job in jobs),
     )
-    try:
-        values = creation.values_of(jobs, key=use, batch=batch)
-        rows = await store_within_limits(services, account, statement, values)
-    except Exception:
-        await give_back(services, account, jobs=len(jobs), cost_units=units)
-        raise
-    if jobs and not rows:
-        await give_back(services, account, jobs=len(jobs), cost_units=units)
-    return rows
+    values = creation.values_of(jobs, key=use, batch=batch)
+    units = sum((job.cost_units for job in jobs), Decimal(0))
+    return await store_within_limits(services, account, statement, values, units)
 
 
 async def view_created(services: Services, job: NewJob, made: Row[Any]) -> JobRead:

@@ -62,6 +62,11 @@ def retry_by_hand(job_id: UUID) -> Select[Any]:
     return _retry(jobs.c.id == job_id, jobs.c.state.in_(sorted(RETRIED_BY_HAND)))
 
 
+def retry_with_key(job_id: UUID, key_id: UUID | None) -> Select[Any]:
+    """The same, and it is this key's from now on, or no key's: it counts for whoever started it last."""
+    return _retry(jobs.c.id == job_id, jobs.c.state.in_(sorted(RETRIED_BY_HAND)), key_id=key_id)
+
+
 def retry_failed(since_s: float, code: str | None = None) -> Select[Any]:
     """The same for all that failed in the last `since_s` seconds: with this code, or where it may help."""
     which = jobs.c.error_retryable if code is None else jobs.c.error_code == code
@@ -177,7 +182,7 @@ def begin_run(run_id: ColumnElement[str] | str) -> Update:
     )
 
 
-def _retry(*which: ColumnElement[bool]) -> Select[Any]:
+def _retry(*which: ColumnElement[bool], **more: Any) -> Select[Any]:
     again = (
         update(jobs)
         .where(IS_VISIBLE, *which)
@@ -197,6 +202,7 @@ def _retry(*which: ColumnElement[bool]) -> Select[Any]:
             **UNLEASED,
             **NO_PROGRESS,
             **NO_ERROR,
+            **more,
         )
     )
     return build_change(again, {"event": "retried_by_hand"})

@@ -1,14 +1,16 @@
 """How much a user, or a key, may have open and may use in a month: the limits and the statements that count.
 
-A month is a calendar month in UTC. What a job costs is counted when it is accepted, in one guarded statement,
-so that two at once never exceed a limit. A trigger on `jobs` gives it back where the job FAILED, EXPIRED or
-was CANCELED before it began, and counts it again where such a job is tried again. Nothing here knows HTTP.
+A month is a calendar month in UTC. What a job costs is counted in the transaction that stores it, so that a
+crash at any moment leaves both or neither, and for as long as the job counts it does so in the month in which
+it was made. A trigger on `jobs` gives it back where the job FAILED, EXPIRED or was CANCELED before it began,
+and counts it again where such a job is tried again. Nothing here knows HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,10 +18,10 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Date,
+    DateTime,
     Delete,
     Numeric,
     Select,
-    Update,
     and_,
     case,
     cast,
@@ -29,16 +31,15 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    update,
 )
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from pipeline3d.database.access_tables import usage
+from pipeline3d.database.columns import TIME
 from pipeline3d.database.tables import jobs
 from pipeline3d.values import FINISHED_STATES, JobState
 
 OPEN_STATES = tuple(sorted(frozenset(JobState) - FINISHED_STATES))
-COST = Numeric(14, 3)
 TURN_LOCK = 0x7033_6471
 """Keeps `wait_for_turn` apart from other locks of the database."""
 
@@ -67,6 +68,17 @@ def this_month() -> ColumnElement[Any]:
     return cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date)
 
 
+def first_of_month(moment: datetime) -> date:
+    """The first day of the month in which something was made."""
+    return moment.astimezone(UTC).date().replace(day=1)
+
+
+def begin_of(month: ColumnElement[Any], *, months_later: int = 0) -> ColumnElement[Any]:
+    """The moment at which a month begins, or one some months later: in UTC, whatever the session's zone."""
+    months = func.make_interval(0, months_later, type_=INTERVAL)
+    return func.timezone("UTC", cast(month, DateTime(timezone=False)) + months, type_=TIME)
+
+
 def wait_for_turn(user_id: UUID) -> Select[Any]:
     """Wait until no other transaction counts open jobs of this user; others wait for the end of this one."""
     return select(func.pg_advisory_xact_lock(func.hashtextextended(str(user_id), TURN_LOCK)))
@@ -84,64 +96,48 @@ def count_open_jobs(user_id: UUID, key_id: UUID | None, at_most: int) -> Select[
 
 def charge(
     owner_id: UUID, *, is_key: bool, jobs_count: int, cost_units: Decimal, limit: Decimal
-) -> Select[Any]:
-    """Count jobs and their cost for this month; no row comes back where the limit would be exceeded.
+) -> Select[Any, Any, Any]:
+    """Count jobs that this transaction has stored; `is_charged` is false where the limit would be exceeded.
 
-    The first time in a month, or since a limit was set, what was used before is added up from the jobs.
+    Brings back what was used before (`cost_units`), and the seconds until the next month begins. The first
+    time in a month, or since a limit was set, what was used before is added up from the jobs. The caller has
+    waited for its turn and takes back all that it stored where it is not charged.
     """
-    known = exists().where(usage.c.owner_id == owner_id, usage.c.month == this_month())
-    before = _used(owner_id, is_key=is_key).subquery()
-    start_units = case((known, literal(0, COST)), else_=select(before.c.units).scalar_subquery())
-    start_jobs = case((known, literal(0)), else_=select(before.c.jobs).scalar_subquery())
-    counted = select(
+    month = this_month()
+    cost = literal(cost_units, Numeric)
+    known = select(usage.c.cost_units).where(usage.c.owner_id == owner_id, usage.c.month == month)
+    stored = _add_up(owner_id, month, is_key=is_key)
+    first = select(
         literal(owner_id, usage.c.owner_id.type).label("owner_id"),
-        this_month().label("month"),
-        (start_jobs + jobs_count).label("jobs"),
-        (start_units + literal(cost_units, COST)).label("cost_units"),
+        month.label("month"),
+        case((known.exists(), jobs_count), else_=stored.with_only_columns(func.count()).scalar_subquery()),
+        case((known.exists(), cost), else_=stored.scalar_subquery()).label("cost_units"),
     ).subquery()
     row = insert(usage).from_select(
-        ["owner_id", "month", "jobs", "cost_units"],
-        select(counted).where(counted.c.cost_units <= limit),
+        ["owner_id", "month", "jobs", "cost_units"], select(first).where(first.c.cost_units <= limit)
     )
-    upsert = row.on_conflict_do_update(
-        index_elements=[usage.c.owner_id, usage.c.month],
-        set_={
-            "jobs": usage.c.jobs + jobs_count,
-            "cost_units": usage.c.cost_units + literal(cost_units, COST),
-        },
-        where=usage.c.cost_units + literal(cost_units, COST) <= limit,
-    ).returning(usage.c.cost_units)
-    charged = upsert.cte("charged")
-    return select(charged.c.cost_units)
-
-
-def give_back(owner_id: UUID, *, jobs_count: int, cost_units: Decimal) -> Update:
-    """Take back what `charge` counted for jobs that were not stored after all."""
-    return (
-        update(usage)
-        .where(usage.c.owner_id == owner_id, usage.c.month == this_month())
-        .values(
-            jobs=func.greatest(0, usage.c.jobs - jobs_count),
-            cost_units=func.greatest(0, usage.c.cost_units - literal(cost_units, COST)),
+    charged = (
+        row.on_conflict_do_update(
+            index_elements=[usage.c.owner_id, usage.c.month],
+            set_={"jobs": usage.c.jobs + jobs_count, "cost_units": usage.c.cost_units + cost},
+            where=usage.c.cost_units + cost <= limit,
         )
+        .returning(usage.c.owner_id)
+        .cte("charged")
     )
-
-
-def read_used(owner_id: UUID, *, is_key: bool) -> Select[Any, Any]:
-    """What a user or a key has used this month, and the seconds until the next one begins."""
-    next_month = func.timezone(
-        "UTC", func.date_trunc("month", func.timezone("UTC", func.now()))
-    ) + func.make_interval(0, 1)
-    counted = (
-        select(usage.c.cost_units)
-        .where(usage.c.owner_id == owner_id, usage.c.month == this_month())
-        .scalar_subquery()
-    )
-    added_up = select(_used(owner_id, is_key=is_key).subquery().c.units).scalar_subquery()
+    before = func.coalesce(known.scalar_subquery(), stored.scalar_subquery() - cost)
     return select(
-        func.coalesce(counted, added_up).label("cost_units"),
-        func.extract("epoch", next_month - func.now()).label("seconds_left"),
+        exists(select(charged.c.owner_id)).label("is_charged"), before.label("cost_units"), _seconds_left()
     )
+
+
+def read_used(owner_id: UUID, month: date, *, is_key: bool) -> Select[Any, Any, Any]:
+    """What a user or a key has used in a month; which month it is now, and the seconds until the next."""
+    first = literal(month, Date)
+    counted = select(usage.c.cost_units).where(usage.c.owner_id == owner_id, usage.c.month == first)
+    added_up = _add_up(owner_id, first, is_key=is_key)
+    used = func.coalesce(counted.scalar_subquery(), added_up.scalar_subquery())
+    return select(used.label("cost_units"), this_month().label("this_month"), _seconds_left())
 
 
 def forget_used(owner_ids: Sequence[UUID]) -> Delete:
@@ -149,18 +145,24 @@ def forget_used(owner_ids: Sequence[UUID]) -> Delete:
     return delete(usage).where(usage.c.owner_id.in_(owner_ids), usage.c.month == this_month())
 
 
-def _used(owner_id: UUID, *, is_key: bool) -> Select[Any, Any]:
-    """What a user's, or a key's, jobs of this month cost, added up from the jobs."""
+def _add_up(owner_id: UUID, month: ColumnElement[Any], *, is_key: bool) -> Select[Any]:
+    """What the jobs of a user, or of a key, of a month cost, added up from the jobs."""
     owner = jobs.c.key_id if is_key else jobs.c.user_id
-    begins = func.timezone("UTC", func.date_trunc("month", func.timezone("UTC", func.now())))
-    return select(
-        func.count().label("jobs"),
-        func.coalesce(func.sum(jobs.c.cost_units), 0).label("units"),
-    ).where(owner == owner_id, jobs.c.created_at >= begins, ~is_given_back())
+    return select(func.coalesce(func.sum(jobs.c.cost_units), 0)).where(
+        owner == owner_id,
+        jobs.c.created_at >= begin_of(month),
+        jobs.c.created_at < begin_of(month, months_later=1),
+        ~is_given_back(),
+    )
+
+
+def _seconds_left() -> ColumnElement[Any]:
+    left = begin_of(this_month(), months_later=1) - func.now()
+    return func.extract("epoch", left).label("seconds_left")
 
 
 def is_given_back() -> ColumnElement[bool]:
-    """Whether a job does not count: the trigger on `jobs` (migration 0007) says the same."""
+    """Whether a job does not count: the trigger on `jobs` (migration 0008) says the same."""
     return or_(
         jobs.c.state.in_([JobState.FAILED, JobState.EXPIRED]),
         and_(jobs.c.state == JobState.CANCELED, jobs.c.started_at.is_(None)),
