@@ -132,23 +132,30 @@ def find_user(username: str) -> Select[Any]:
 
 @lru_cache(maxsize=1)
 def find_user_of_key() -> Select[Any]:
-    """The active user of a key that is neither revoked nor past its end. Binds `the_hash`."""
+    """The active user of a key that is neither revoked nor past its end. Binds `the_hash`.
+
+    An earlier secret of a key is the same key: it may do what the key may by now, and ends with it. Its own
+    row does not decide that, because a change of the key at the moment of the rotation cannot see it.
+    """
     stale = func.now() - make_seconds(LAST_USED_EVERY_S)
-    use_is_stale = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < stale)
+    current = api_keys.alias("current")
+    use_is_stale = or_(current.c.last_used_at.is_(None), current.c.last_used_at < stale)
     return (
         select(
             users,
-            # an earlier secret of a key is the same key
-            func.coalesce(api_keys.c.rotated_to, api_keys.c.id).label("key_id"),
-            api_keys.c.scopes,
+            current.c.id.label("key_id"),
+            current.c.scopes,
             use_is_stale.label("use_is_stale"),
             seconds_until(api_keys.c.expires_at).label("seconds_left"),
-            *(api_keys.c[name].label(f"key_{name}") for name in LIMITS),
+            *(current.c[name].label(f"key_{name}") for name in LIMITS),
         )
+        .select_from(api_keys)
         .join(users, users.c.id == api_keys.c.user_id)
+        .join(current, current.c.id == func.coalesce(api_keys.c.rotated_to, api_keys.c.id))
         .where(
             api_keys.c.key_hash == bindparam("the_hash", type_=Text),
             api_keys.c.revoked_at.is_(None),
+            current.c.revoked_at.is_(None),
             or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
             users.c.is_active == true(),
         )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
 import httpx
 import pytest
+from sqlalchemy import text
 
 from pipeline3d.database.access_tables import audit_log
 from pipeline3d.database.tables import api_keys, users
-from pipeline3d.requests import accounts
+from pipeline3d.requests import accounts, keys
+from pipeline3d.requests.audit import Action, Line
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d_tests.integration.requests.database_fixtures import OTHER_USERNAME
+from pipeline3d_tests.servers import wait_until
 
 KEYS = "/api/v1/keys"
 
@@ -157,6 +163,28 @@ class TestRotating:
         rotated = api.http.post(f"{KEYS}/{made['id']}/rotate", json={"grace_s": 600}).json()
         api.http.delete(f"{KEYS}/{made['id']}")
         assert me(made["api_key"]) == me(rotated["api_key"]) == 403
+
+    @pytest.mark.parametrize(
+        ("method", "body", "code"),
+        [("DELETE", None, "invalid_api_key"), ("PATCH", {"scopes": ["keys:write"]}, "missing_scope")],
+    )
+    def test_a_change_in_the_moment_of_the_rotation_counts_for_both(
+        self, api, make, engine, method, body, code
+    ):
+        """The change waits for the rotation, and then does not see the earlier secret as a row."""
+        made = make(scopes=["jobs:read", "keys:write"])
+        new = accounts.generate_api_key()
+        line = Line(action=Action.KEY_ROTATED)
+        with ThreadPoolExecutor(1) as pool:
+            with engine.begin() as connection:
+                connection.execute(keys.rotate_key(UUID(made["id"]), new, grace_s=600, line=line))
+                changing = pool.submit(api.http.request, method, f"{KEYS}/{made['id']}", json=body)
+                waits = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+                wait_until(lambda: connection.execute(waits).first(), what="the change waits")
+            assert changing.result().status_code == 200
+        for secret in (made["api_key"], new):
+            answer = api.http.get("/api/v1/jobs/", headers={"x-api-key": secret})
+            assert answer.json()["code"] == code
 
     def test_what_is_changed_is_changed_of_both(self, api, make):
         made = make(scopes=["jobs:read", "keys:write"])
