@@ -19,8 +19,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"(?P<keep>[a-z][a-z0-9+.-]{1,30}://[^\s/:@\"']*:)[^\s\"']+(?=@)", re.IGNORECASE),
         r"\g<keep>",
     ),
-    # our own keys, and secrets of webhooks
-    (re.compile(r"\b(?P<keep>p3d_)[A-Za-z0-9_-]{8,}"), r"\g<keep>"),
+    # our own keys, the tokens of sessions and share links, and secrets of webhooks
+    (re.compile(r"\b(?P<keep>p3(?:d|s|ds)_)[A-Za-z0-9_-]{8,}"), r"\g<keep>"),
     (re.compile(r"\b(?P<keep>whsec_)[A-Za-z0-9+/=_-]{8,}"), r"\g<keep>"),
     # links that were signed
     (
@@ -51,7 +51,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\g<keep>",
     ),
 )
-_SUSPECTS = re.compile(r"://|p3d_|whsec_|=|:|bearer|basic", re.IGNORECASE)
+_SUSPECTS = re.compile(r"://|p3d_|p3s_|p3ds_|whsec_|=|:|bearer|basic", re.IGNORECASE)
 
 
 def mask(text: str) -> str:

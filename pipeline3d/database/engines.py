@@ -29,7 +29,7 @@ POOL_TIMEOUT_S = 10
 POOL_TIMEOUTS = (PoolTimeout,)
 """Raised by a pool that has no connection to lend: as good as a database that does not answer."""
 
-_UNAVAILABLE_SQLSTATES = (
+UNAVAILABLE_SQLSTATES = (
     "08",  # connection exception
     "53",  # out of connections, memory or disk
     "57P",  # shutting down, starting up, crashed
@@ -82,14 +82,21 @@ def translate_driver_error(context: ExceptionContext) -> None:
     if not isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
         return
     sqlstate = getattr(context.original_exception, "sqlstate", None)
-    if context.is_disconnect or sqlstate is None or sqlstate.startswith(_UNAVAILABLE_SQLSTATES):
-        raise DatabaseUnavailable(
-            "Postgres does not answer.", hint="Check DATABASE_URL and that the server runs."
-        ) from context.original_exception
+    if context.is_disconnect or sqlstate is None or sqlstate.startswith(UNAVAILABLE_SQLSTATES):
+        raise database_unavailable() from context.original_exception
+
+
+def database_unavailable() -> DatabaseUnavailable:
+    """The error for a Postgres that does not answer."""
+    return DatabaseUnavailable(
+        "Postgres does not answer.", hint="Check DATABASE_URL and that the server runs."
+    )
 
 
 def _engine_options(pool_size: int) -> dict[str, Any]:
     return {
+        # what was to be stored is somebody's: no error quotes it, and so no log
+        "hide_parameters": True,
         "pool_size": pool_size,
         "max_overflow": pool_size,
         "pool_timeout": POOL_TIMEOUT_S,

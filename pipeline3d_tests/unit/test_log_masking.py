@@ -28,6 +28,8 @@ SECRET = "s3cr3t-of-this-test"
         f"/previews/1/a/b.png?signature={SECRET}",
         f"p3d_{SECRET}",
         f"the key p3d_{SECRET} is not known",
+        f'127.0.0.1:5 - "GET /s/p3ds_{SECRET}/model.glb HTTP/1.1" 302',
+        f"the session p3s_{SECRET}",
         f"whsec_{SECRET}",
         f"Authorization: Bearer {SECRET}",
         f"Authorization: Basic {SECRET}",

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import DataError, ProgrammingError
 
 from pipeline3d.database.engines import create_asyncio_engine, create_sync_engine
 from pipeline3d.errors import DatabaseUnavailable
@@ -44,6 +44,12 @@ def test_a_wrong_password_is_a_database_that_cannot_be_used(postgres_server):
     url = postgres_server.url().replace(postgres_server.password, "wrong")
     with pytest.raises(DatabaseUnavailable), create_sync_engine(url).connect():
         pass
+
+
+def test_an_error_does_not_quote_what_was_to_be_stored(engine):
+    with engine.connect() as connection, pytest.raises(DataError) as caught:
+        connection.execute(text("SELECT CAST(:prompt AS text)"), {"prompt": "somebody's secret\x00"})
+    assert "somebody's secret" not in str(caught.value)
 
 
 def test_a_server_that_vanished_is_missed_soon(database_url):
