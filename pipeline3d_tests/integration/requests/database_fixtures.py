@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from argon2 import PasswordHasher
 from psycopg import sql
-from sqlalchemy import Engine, Executable, Row, event
+from sqlalchemy import Engine, Executable, Row, event, null, or_
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.access_tables import audit_log, login_attempts, sessions, usage
@@ -43,9 +44,25 @@ from pipeline3d.requests.seeding import CONFIGURED_KEY, seed
 from pipeline3d.values import Family, Kind
 from pipeline3d_tests.servers import PostgresServer
 
-WEBHOOK_TABLES = (webhook_deliveries, webhook_endpoints, webhook_secrets)
-ACCESS_TABLES = (usage, login_attempts, sessions, audit_log)
-NO_LIMITS = dict.fromkeys(LIMITS)
+EMPTIED_TABLES = (
+    jobs,
+    batches,
+    idempotency_keys,
+    workers,
+    launched_runs,
+    pauses,
+    installation_values,
+    usage,
+    login_attempts,
+    sessions,
+    audit_log,
+    uploads,
+    webhook_deliveries,
+    webhook_endpoints,
+    webhook_secrets,
+)
+"""What a test leaves here is gone before the next one; what belongs to it goes with it."""
+
 CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
 USERNAME = "ada"
 PASSWORD = "the analytical engine"
@@ -95,27 +112,32 @@ def shared_engine(shared_database_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def emptying_script() -> bytes:
+    """The SQL that takes a shared database back to what it was: one message before each of many tests.
+
+    Rows that are as they were are not written again: nobody vacuums this database.
+    """
+    unlimited = {users.c.max_concurrent_jobs: None, users.c.compatibility: null()}
+    unlimited |= {users.c[name]: None for name in LIMITS}
+    unused = {api_keys.c.last_used_at: None} | {api_keys.c[name]: None for name in LIMITS}
+    statements = [
+        *(table.delete() for table in EMPTIED_TABLES),
+        users.delete().where(users.c.username.not_in([USERNAME, OTHER_USERNAME])),
+        users.update().values(unlimited).where(or_(*(column.is_not(None) for column in unlimited))),
+        api_keys.delete().where(api_keys.c.name.not_in([CONFIGURED_KEY, "test"])),
+        api_keys.update().values(unused).where(or_(*(column.is_not(None) for column in unused))),
+    ]
+    options: dict[str, Any] = {"dialect": postgresql.dialect(), "compile_kwargs": {"literal_binds": True}}
+    return "; ".join(str(statement.compile(**options)) for statement in statements).encode()
+
+
 @pytest.fixture
-def engine(shared_engine: Engine) -> Engine:
+def engine(shared_engine: Engine, emptying_script: bytes) -> Engine:
     """A synchronous engine on a seeded database without jobs, workers, pauses and keys of earlier logins."""
     with shared_engine.begin() as connection:
-        for table in (
-            jobs,
-            batches,
-            idempotency_keys,
-            workers,
-            launched_runs,
-            pauses,
-            installation_values,
-            *ACCESS_TABLES,
-            uploads,
-            *WEBHOOK_TABLES,
-        ):
-            connection.execute(table.delete())
-        connection.execute(users.delete().where(users.c.username.not_in([USERNAME, OTHER_USERNAME])))
-        connection.execute(users.update().values(max_concurrent_jobs=None, compatibility=None, **NO_LIMITS))
-        connection.execute(api_keys.delete().where(api_keys.c.name.not_in([CONFIGURED_KEY, "test"])))
-        connection.execute(api_keys.update().values(last_used_at=None, **NO_LIMITS))
+        driver_connection: psycopg.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+        driver_connection.execute(emptying_script, prepare=False)
     return shared_engine
 
 
