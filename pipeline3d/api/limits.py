@@ -51,9 +51,9 @@ async def store_within_limits(
     """
     quotas_of = _with_quota(services, account)
     if not (quotas_of or _with_most_open(services, account)):
-        return await services.all(statement, **values)
-    async with services.transaction() as connection:
-        await connection.execute(quotas.wait_for_turn(account.id))
+        return await services.directly(statement, **values)
+    async with services.turns.of(account.id), services.transaction() as connection:
+        await connection.execute(quotas.wait_for_turn(), {"the_user": str(account.id)})
         rows = list((await connection.execute(statement, values)).all())
         if rows:
             # after the jobs, as where a trigger gives back what a job cost: nobody waits in a circle
@@ -75,8 +75,8 @@ async def retry_within_limits(
     quotas_of = _with_quota(services, account)
     if not (quotas_of or _with_most_open(services, account)):
         return await services.first(statement)
-    async with services.transaction() as connection:
-        await connection.execute(quotas.wait_for_turn(account.id))
+    async with services.turns.of(account.id), services.transaction() as connection:
+        await connection.execute(quotas.wait_for_turn(), {"the_user": str(account.id)})
         row = (await connection.execute(statement)).first()
         if row is None:
             return None
@@ -94,14 +94,13 @@ async def retry_within_limits(
 
 async def _charge(connection: AsyncConnection, owner: _Owner, jobs: int, cost_units: Decimal) -> None:
     """Count what this transaction stored, or refuse it: `LimitReached` `quota_exceeded`."""
-    statement = quotas.charge(
-        owner.id,
-        is_key=owner.is_key,
-        jobs_count=jobs,
-        cost_units=cost_units,
-        limit=quotas.as_cost(owner.limit),
-    )
-    charged = (await connection.execute(statement)).one()
+    asked = {
+        "the_owner": owner.id,
+        "the_jobs": jobs,
+        "the_units": cost_units,
+        "the_limit": quotas.as_cost(owner.limit),
+    }
+    charged = (await connection.execute(quotas.charge(is_key=owner.is_key), asked)).one()
     if not charged.is_charged:
         raise _quota_exceeded(owner, charged.cost_units, cost_units, charged.seconds_left)
 
@@ -112,8 +111,10 @@ async def _check_open_jobs(
     """Refuse what was opened in this transaction where that makes more than may be open."""
     for owner in _with_most_open(services, account) if opened else ():
         most = int(owner.limit)
-        key_id = owner.id if owner.is_key else None
-        counted = await connection.execute(quotas.count_open_jobs(account.id, key_id, most + opened))
+        asked = {"the_user": account.id, "at_most": most + opened}
+        if owner.is_key:
+            asked["the_key"] = owner.id
+        counted = await connection.execute(quotas.count_open_jobs(of_key=owner.is_key), asked)
         before = counted.one().open - opened
         if before + opened > most:
             raise LimitReached(

@@ -21,6 +21,7 @@ from pipeline3d.api.event_hub import EventHub
 from pipeline3d.api.open_streams import OpenStreams
 from pipeline3d.api.rates import RequestRates
 from pipeline3d.api.transfers import Transfers
+from pipeline3d.api.turns import Turns
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.database.single_statements import fetch_all
 from pipeline3d.errors import SettingsError
@@ -81,6 +82,7 @@ class Services:
     password_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(PASSWORD_THREADS))
     search_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SEARCHES))
     transfers: Transfers = field(default_factory=Transfers)
+    turns: Turns = field(default_factory=Turns)
     models: dict[str, KnownModel] = field(default_factory=dict)
     """Rows of the catalogue that were read a moment ago: see `api.known_models`."""
     queues: SnapshotKeeper = field(init=False)

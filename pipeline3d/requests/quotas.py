@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +21,13 @@ from sqlalchemy import (
     Date,
     DateTime,
     Delete,
+    Integer,
     Numeric,
     Select,
+    Text,
+    Uuid,
     and_,
+    bindparam,
     case,
     cast,
     delete,
@@ -79,38 +84,50 @@ def begin_of(month: ColumnElement[Any], *, months_later: int = 0) -> ColumnEleme
     return func.timezone("UTC", cast(month, DateTime(timezone=False)) + months, type_=TIME)
 
 
-def wait_for_turn(user_id: UUID) -> Select[Any]:
-    """Wait until no other transaction counts open jobs of this user; others wait for the end of this one."""
-    return select(func.pg_advisory_xact_lock(func.hashtextextended(str(user_id), TURN_LOCK)))
+@lru_cache(maxsize=1)
+def wait_for_turn() -> Select[Any]:
+    """Wait until no other transaction counts for `the_user`, a text; others wait for the end of this one."""
+    key = func.hashtextextended(bindparam("the_user", type_=Text), TURN_LOCK)
+    return select(func.pg_advisory_xact_lock(key))
 
 
-def count_open_jobs(user_id: UUID, key_id: UUID | None, at_most: int) -> Select[int]:
-    """How many jobs of a user, or of one key of theirs, have not ended; counted up to `at_most`."""
+@lru_cache(maxsize=2)
+def count_open_jobs(*, of_key: bool = False) -> Select[int]:
+    """How many jobs of `the_user`, or of one key of theirs, have not ended; counted up to `at_most`.
+
+    Binds `the_key` where it is of a key.
+    """
     of_owner = select(jobs.c.id).where(
-        jobs.c.user_id == user_id, jobs.c.state.in_(OPEN_STATES), jobs.c.deleted_at.is_(None)
+        jobs.c.user_id == bindparam("the_user", type_=Uuid),
+        jobs.c.state.in_(OPEN_STATES),
+        jobs.c.deleted_at.is_(None),
     )
-    if key_id is not None:
-        of_owner = of_owner.where(jobs.c.key_id == key_id)
-    return select(func.count().label("open")).select_from(of_owner.limit(at_most).subquery())
+    if of_key:
+        of_owner = of_owner.where(jobs.c.key_id == bindparam("the_key", type_=Uuid))
+    counted = of_owner.limit(bindparam("at_most", type_=Integer)).subquery()
+    return select(func.count().label("open")).select_from(counted)
 
 
-def charge(
-    owner_id: UUID, *, is_key: bool, jobs_count: int, cost_units: Decimal, limit: Decimal
-) -> Select[Any, Any, Any]:
+@lru_cache(maxsize=2)
+def charge(*, is_key: bool) -> Select[Any, Any, Any]:
     """Count jobs that this transaction has stored; `is_charged` is false where the limit would be exceeded.
 
-    Brings back what was used before (`cost_units`), and the seconds until the next month begins. The first
-    time in a month, or since a limit was set, what was used before is added up from the jobs. The caller has
-    waited for its turn and takes back all that it stored where it is not charged.
+    Binds `the_owner`, a user or a key, `the_jobs`, `the_units` and `the_limit`. Brings back what was used
+    before (`cost_units`), and the seconds until the next month begins. The first time in a month, or since a
+    limit was set, what was used before is added up from the jobs. The caller has waited for its turn and
+    takes back all that it stored where it is not charged.
     """
     month = this_month()
-    cost = literal(cost_units, Numeric)
-    known = select(usage.c.cost_units).where(usage.c.owner_id == owner_id, usage.c.month == month)
-    stored = _add_up(owner_id, month, is_key=is_key)
+    owner: ColumnElement[UUID] = bindparam("the_owner", type_=Uuid)
+    more_jobs: ColumnElement[int] = bindparam("the_jobs", type_=Integer)
+    cost: ColumnElement[Decimal] = bindparam("the_units", type_=Numeric)
+    limit: ColumnElement[Decimal] = bindparam("the_limit", type_=Numeric)
+    known = select(usage.c.cost_units).where(usage.c.owner_id == owner, usage.c.month == month)
+    stored = _add_up(owner, month, is_key=is_key)
     first = select(
-        literal(owner_id, usage.c.owner_id.type).label("owner_id"),
+        owner.label("owner_id"),
         month.label("month"),
-        case((known.exists(), jobs_count), else_=stored.with_only_columns(func.count()).scalar_subquery()),
+        case((known.exists(), more_jobs), else_=stored.with_only_columns(func.count()).scalar_subquery()),
         case((known.exists(), cost), else_=stored.scalar_subquery()).label("cost_units"),
     ).subquery()
     row = insert(usage).from_select(
@@ -119,7 +136,7 @@ def charge(
     charged = (
         row.on_conflict_do_update(
             index_elements=[usage.c.owner_id, usage.c.month],
-            set_={"jobs": usage.c.jobs + jobs_count, "cost_units": usage.c.cost_units + cost},
+            set_={"jobs": usage.c.jobs + more_jobs, "cost_units": usage.c.cost_units + cost},
             where=usage.c.cost_units + cost <= limit,
         )
         .returning(usage.c.owner_id)
@@ -145,7 +162,7 @@ def forget_used(owner_ids: Sequence[UUID]) -> Delete:
     return delete(usage).where(usage.c.owner_id.in_(owner_ids), usage.c.month == this_month())
 
 
-def _add_up(owner_id: UUID, month: ColumnElement[Any], *, is_key: bool) -> Select[Any]:
+def _add_up(owner_id: ColumnElement[UUID] | UUID, month: ColumnElement[Any], *, is_key: bool) -> Select[Any]:
     """What the jobs of a user, or of a key, of a month cost, added up from the jobs."""
     owner = jobs.c.key_id if is_key else jobs.c.user_id
     return select(func.coalesce(func.sum(jobs.c.cost_units), 0)).where(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -40,19 +41,24 @@ class Caller:
         return asyncio.run(self._ask(costs, at_once))
 
     async def _ask(self, costs, at_once):
-        services = Services(settings=self._settings, engine=create_asyncio_engine(self._url), store=None)
-        try:
-            row = await services.first(accounts.find_user_of_key(), the_hash=accounts.hash_api_key(API_KEY))
-            account = accounts.account_of_row(row)
-            asked = [self._store(services, account, costs) for _ in range(at_once)]
+        async with self.services() as (services, account):
+            asked = [self.store(services, account, costs) for _ in range(at_once)]
             answers = await asyncio.gather(*asked, return_exceptions=True)
-        finally:
-            await services.close()
         unexpected = [answer for answer in answers if not isinstance(answer, LimitReached | list)]
         assert not unexpected, unexpected
         return [answer for answer in answers if isinstance(answer, LimitReached)]
 
-    async def _store(self, services, account, costs):
+    @asynccontextmanager
+    async def services(self):
+        """A process of the API, with the account of the first user."""
+        services = Services(settings=self._settings, engine=create_asyncio_engine(self._url), store=None)
+        try:
+            row = await services.first(accounts.find_user_of_key(), the_hash=accounts.hash_api_key(API_KEY))
+            yield services, accounts.account_of_row(row)
+        finally:
+            await services.close()
+
+    async def store(self, services, account, costs):
         made = [
             NewJob(
                 id=new_job_id(),
@@ -209,6 +215,26 @@ def test_a_batch_that_is_cut_off_leaves_nothing(api, engine, limit, rows):
         assert answer.result().status_code == 503
     assert used(rows, owner) == stored(rows) == before
     assert len(rows.run(batches.select())) == 1
+
+
+def test_one_busy_user_leaves_the_connections_to_others(caller, engine, limit, rows):
+    owner = limit(monthly_cost_units=100)
+    asking = caller()
+    asking.create()
+
+    async def ask_while_it_waits():
+        async with asking.services() as (services, account):
+            with engine.begin() as holding:
+                holding.execute(usage.select().with_for_update())
+                many = [asyncio.create_task(asking.store(services, account, ["1"])) for _ in range(50)]
+                async with asyncio.timeout(5):
+                    for _ in range(3):
+                        await services.first(select(1))
+                assert not any(task.done() for task in many)
+            await asyncio.gather(*many)
+
+    asyncio.run(ask_while_it_waits())
+    assert used(rows, owner) == stored(rows) == 51
 
 
 ENDS = [
