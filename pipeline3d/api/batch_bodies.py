@@ -181,6 +181,8 @@ async def _receive_form(request: Request) -> AsyncIterator[list[UploadFile]]:
         form = await parser.parse()
     except MultiPartException as error:
         raise _bad_form(error.message) from error
+    except UnicodeError as error:
+        raise _bad_form("its text is not of the charset that it names") from error
     except ClientDisconnect as error:
         raise _incomplete() from error
     try:

@@ -115,6 +115,8 @@ async def _read_form(request: Request) -> FormData:
             return await parser.parse()
     except MultiPartException as error:
         raise _bad_form(error.message) from error
+    except UnicodeError as error:
+        raise _bad_form("its text is not of the charset that it names") from error
     except TimeoutError as error:
         raise RequestError(
             f"The file did not come within {PATIENCE_S:g} seconds.",

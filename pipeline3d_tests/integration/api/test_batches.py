@@ -238,6 +238,15 @@ class TestPhotos:
         assert answer.status_code == 207, answer.text
         assert [one["name"] for one in answer.json()["refused"]] == ["b.png"]
 
+    def test_a_form_in_a_charset_that_takes_no_text_is_refused(self, api):
+        answer = api.http.post(
+            BATCH,
+            content=b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\nx\r\n--b--\r\n',
+            headers={"content-type": "multipart/form-data; boundary=b; charset=undefined"},
+            params={"model_id": "inflate-v1"},
+        )
+        assert problem_of(answer, 422)["code"] == "invalid_form"
+
     @pytest.mark.parametrize("ending", ["zip", "csv"])
     def test_a_form_may_bring_one_file_of_many_jobs(self, api, ending):
         data = make_zip([("a.png", draw_png())]) if ending == "zip" else b"model_id\nprobe-v1\n"

@@ -244,8 +244,18 @@ class TestDirectUploads:
                 + PNG,
                 "headers": {"content-type": "multipart/form-data; boundary=b"},
             },
+            {
+                "content": b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+                + PNG
+                + b"\r\n--b--\r\n",
+                # a codec of Python's that refuses everything
+                "headers": {"content-type": "multipart/form-data; boundary=b; charset=undefined"},
+            },
         ],
-        ids=["field", "two", "more", "text", "json", "empty", "begun", "rubbish", "boundary", "cut off"],
+        ids=[
+            *("field", "two", "more", "text", "json", "empty", "begun", "rubbish", "boundary", "cut off"),
+            "charset",
+        ],
     )
     def test_a_form_that_is_not_one_file_is_refused(self, api, form):
         answer = api.http.post(f"{UPLOADS}/", **form)
