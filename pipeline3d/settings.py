@@ -455,7 +455,11 @@ class Settings(BaseSettings):
         ge=1,
     )
     pipeline3d_keep_audit_days: int = _variable(
-        400, "Days that a line of the audit log is kept.", "400", section="Housekeeping", ge=1
+        400,
+        "Days that a line of the audit log is kept, and what was counted against monthly limits.",
+        "400",
+        section="Housekeeping",
+        ge=1,
     )
     pipeline3d_keep_unused_uploads_days: int = _variable(
         2, "Days that an upload waits for a request that uses it.", "2", section="Housekeeping", ge=1

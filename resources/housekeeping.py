@@ -15,7 +15,7 @@ from functools import cached_property
 import dagster as dg
 
 from pipeline3d.errors import Pipeline3dError
-from pipeline3d.requests import audit, batches, idempotency, logins, pruning, sessions, uploads
+from pipeline3d.requests import audit, batches, idempotency, logins, pruning, quotas, sessions, uploads
 from pipeline3d.requests.housekeeping import Housekeeper, chunk
 from pipeline3d.requests.keys import ended_login_keys
 from pipeline3d.requests.pruning import Retention, Sweep
@@ -92,6 +92,7 @@ class Prune:
             lambda: self._sweep(pruning.old_task_errors(self._now - TASK_ERRORS_KEPT)),
             lambda: self._sweep(idempotency.used_up_keys()),
             lambda: self._sweep(audit.old_lines(self._days_ago(keep.audit_days))),
+            lambda: self._sweep(quotas.old_months(self._days_ago(keep.audit_days))),
             lambda: self._sweep(logins.old_attempts(self._now - ATTEMPTS_KEPT)),
             lambda: self._sweep(sessions.ended_sessions(self._now - SIGNED_OUT_KEPT)),
             lambda: self._sweep(ended_login_keys(self._now - SIGNED_OUT_KEPT)),

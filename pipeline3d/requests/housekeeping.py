@@ -58,7 +58,7 @@ class Housekeeper:
 
     def sweep(self, sweep: Sweep, *, dry_run: bool) -> int:
         """Remove the rows that are past their time; how many they are. No table is no rows."""
-        [exists] = self._all(select(func.to_regclass(sweep.key.table.name).is_not(None)))
+        [exists] = self._all(select(func.to_regclass(sweep.table.name).is_not(None)))
         return walk(sweep, self._all, dry_run=dry_run) if exists[0] else 0
 
     # -- partitions

@@ -116,15 +116,23 @@ def is_stale_run(run: RunFacts, *, live: set[str], stale: set[str], now: datetim
 class Sweep:
     """Rows of one table that are past their time.
 
-    The table is walked in pages along its key. Where `ordered_by` grows with the key, the walk ends at the
-    first row that is not older than `until`, so that a long table is not read to its end.
+    The table is walked in pages along its key, which is a column, or made of columns of `in_table`. Where
+    `ordered_by` grows with the key, the walk ends at the first row that is not older than `until`, so that a
+    long table is not read to its end.
     """
 
     what: str
-    key: Column[Any]
+    key: ColumnElement[Any]
     past: ColumnElement[bool]
+    in_table: Table | None = None
     ordered_by: ColumnElement[Any] | None = None
     until: datetime | None = None
+
+    @property
+    def table(self) -> Table:
+        """The table whose rows they are."""
+        table: Table = self.key.table if self.in_table is None else self.in_table
+        return table
 
     def read_page(self, after: Any, limit: int) -> Select[Any]:
         """The next keys, whether each is past its time (`past`), and whether the walk ends here (`ends`)."""
@@ -136,7 +144,7 @@ class Sweep:
 
     def remove(self, keys: Sequence[Any]) -> Any:
         """Remove those of these rows that are past their time now."""
-        return delete(self.key.table).where(self.key.in_(keys), self.past).returning(self.key)
+        return delete(self.table).where(self.key.in_(keys), self.past).returning(self.key)
 
 
 def old_history(before: datetime) -> Sweep:

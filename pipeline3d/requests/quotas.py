@@ -42,6 +42,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL, insert
 from pipeline3d.database.access_tables import usage
 from pipeline3d.database.columns import TIME
 from pipeline3d.database.tables import jobs
+from pipeline3d.requests.pruning import Sweep
 from pipeline3d.values import FINISHED_STATES, JobState
 
 OPEN_STATES = tuple(sorted(frozenset(JobState) - FINISHED_STATES))
@@ -160,6 +161,16 @@ def read_used(owner_id: UUID, month: date, *, is_key: bool) -> Select[Any, Any, 
 def forget_used(owner_ids: Sequence[UUID]) -> Delete:
     """Have the use of this month added up anew; for whom a limit was set or taken away."""
     return delete(usage).where(usage.c.owner_id.in_(owner_ids), usage.c.month == this_month())
+
+
+def old_months(before: datetime) -> Sweep:
+    """What was counted in months that ended before that moment; what a limit asks for is added up anew."""
+    return Sweep(
+        what="months of use",
+        key=func.concat(usage.c.month, usage.c.owner_id),
+        past=begin_of(usage.c.month, months_later=1) <= before,
+        in_table=usage,
+    )
 
 
 def _add_up(owner_id: ColumnElement[UUID] | UUID, month: ColumnElement[Any], *, is_key: bool) -> Select[Any]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
+from sqlalchemy import Date, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import INTERVAL
 
-from pipeline3d.database.access_tables import audit_log, login_attempts, sessions
+from pipeline3d.database.access_tables import audit_log, login_attempts, sessions, usage
 from pipeline3d.database.tables import api_keys, batches, jobs
-from pipeline3d.requests import accounts, audit, keys, logins
+from pipeline3d.requests import accounts, audit, keys, logins, quotas
 from pipeline3d.requests import batches as batch_statements
 from pipeline3d.requests import sessions as session_statements
 from pipeline3d.requests.creation import new_job_id
-from pipeline3d.requests.housekeeping import Housekeeper
+from pipeline3d.requests.housekeeping import PAGE_ROWS, Housekeeper
 from pipeline3d.requests.leases import seconds_from_now
 
 DAY_S = 86400
@@ -85,3 +87,30 @@ def test_batches_are_forgotten_once_they_have_no_jobs_and_are_old(rows, sweep):
     rows.run(jobs.update().where(jobs.c.id == job).values(batch_id=made["old with a job"]))
     assert sweep(batch_statements.empty_batches) == 1
     assert {row.name for row in rows.run(batches.select())} == {"old with a job", "young"}
+
+
+def test_what_was_counted_goes_once_its_month_ended_long_ago(rows, sweep):
+    begins = quotas.begin_of(quotas.this_month())
+    months = {
+        # how many months ago it was; ten days after it ended it goes
+        0: True,
+        1: rows.run(select(begins > seconds_from_now(-10 * DAY_S)))[0][0],
+        2: False,
+        14: False,
+    }
+    for ago in months:
+        month = cast(quotas.this_month() - func.make_interval(0, ago, type_=INTERVAL), Date)
+        for owner in (rows.user_id, new_job_id()):
+            rows.run(usage.insert().values(owner_id=owner, month=month, jobs=1, cost_units=1))
+    left = sum(months.values())
+    assert sweep(quotas.old_months) == 2 * (len(months) - left)
+    assert len(rows.run(usage.select())) == 2 * left
+
+
+def test_more_months_than_a_page_holds_are_counted_and_go(rows, sweep):
+    old = select(func.gen_random_uuid(), literal(date(2024, 2, 1)), 1, 1).select_from(
+        func.generate_series(1, PAGE_ROWS + 1)
+    )
+    rows.run(usage.insert().from_select(["owner_id", "month", "jobs", "cost_units"], old))
+    assert sweep(quotas.old_months) == PAGE_ROWS + 1
+    assert rows.run(usage.select()) == []
