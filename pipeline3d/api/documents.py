@@ -52,8 +52,8 @@ async def answer_with_job(request: Request) -> Response:
 
 async def write_job(services: Services, account: Account, job_id: UUID) -> bytes:
     """A job of the caller as JSON; refused as by `read_own_job`."""
-    row = await services.first(reading.read_job_document(), the_job=job_id)
-    document = None if row is None else from_json(row.document)
+    rows = await services.directly(reading.read_job_document(), the_job=job_id)
+    document = from_json(rows[0].document) if rows else None
     if document is None or document["user_id"] != str(account.id):
         raise missing_job(account, job_id, is_known=document is not None)
     artifacts = [_present_artifact(artifact) for artifact in document.pop("artifacts")]

@@ -132,7 +132,7 @@ async def _replay(
 async def _keep(services: Services, use: KeyUse, answer: Answer) -> Answer:
     """Keep an answer for those who ask again; of two at once the first one's is given."""
     try:
-        kept = await services.first(
+        kept = await services.directly(
             idempotency.keep_answer(),
             the_user=use.user_id,
             the_key=use.key,
@@ -143,7 +143,7 @@ async def _keep(services: Services, use: KeyUse, answer: Answer) -> Answer:
     except DatabaseUnavailable as error:
         logger.warning("An answer could not be kept and is made anew when it is asked for: %s", error)
         return answer
-    return answer if kept is None else replace(answer, status=kept.status, body=kept.answer)
+    return replace(answer, status=kept[0].status, body=kept[0].answer) if kept else answer
 
 
 def _location_of(row: Row[Any]) -> str:

@@ -30,7 +30,7 @@ def run(url, *statements, by="all"):
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("by", ["first", "all", "execute"])
+@pytest.mark.parametrize("by", ["first", "all", "directly", "execute"])
 def test_a_statement_that_ended_a_deadlock_is_run_once_more(database_url, engine, by):
     # its own patience is shorter than that of the other, so that it is the one that is taken back
     impatient = f"{database_url}?options=-c%20deadlock_timeout%3D200ms"
