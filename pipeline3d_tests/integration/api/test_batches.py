@@ -241,7 +241,7 @@ class TestPhotos:
     def test_a_form_in_a_charset_that_takes_no_text_is_refused(self, api):
         answer = api.http.post(
             BATCH,
-            content=b'--b\r\nContent-Disposition: form-data; name="a"; filename="a.png"\r\n\r\nx\r\n--b--\r\n',
+            content=b"--b\r\nContent-Disposition: form-data; name=p; filename=a.png\r\n\r\nx\r\n--b--\r\n",
             headers={"content-type": "multipart/form-data; boundary=b; charset=undefined"},
             params={"model_id": "inflate-v1"},
         )
