@@ -179,6 +179,7 @@ def named_url(api_settings):
         ("evil.example.com", "/", 400),
         ("127.0.0.1", "/", 400),
         ("127.0.0.1", "/health", 200),  # a probe
+        ("127.0.0.1", "/health/", 200),
         ("3d.example.com@evil", "/", 400),
     ],
 )
