@@ -1,7 +1,7 @@
 """How many requests a minute a user or a key makes: counted here, or in Redis for all processes together.
 
 A moving window: at no time more than the limit within 60 seconds. Where Redis does not answer, this process
-counts for itself until it does.
+counts for itself until it does. Postgres does not count: that would be a write for each request.
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from limits import RateLimitItemPerMinute
 from limits.aio.strategies import MovingWindowRateLimiter as SharedWindow
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import MovingWindowRateLimiter
+from limits.storage import storage_from_string
 
 logger = logging.getLogger("pipeline3d.api")
 
+WINDOW_S = 60.0
 REDIS_TIMEOUT_S = 0.25
 WITHOUT_REDIS_S = 5.0
 """So long Redis is not asked again after it did not answer."""
@@ -42,14 +43,14 @@ class Standing:
     per_minute: int
     remaining: int
     reset_s: float
-    """Until one more is free, where none remains; else until all are."""
+    """Until one more is free."""
 
 
 class RequestRates:
     """Counts requests; `hit` counts one."""
 
     def __init__(self, redis_url: str | None) -> None:
-        self._own = MovingWindowRateLimiter(MemoryStorage())
+        self._own = MovingWindows()
         self._shared = None if redis_url is None else _connect(redis_url)
         self._ask_again_at = 0.0
 
@@ -59,26 +60,65 @@ class RequestRates:
         return min(standings, key=lambda one: (one.allowed, one.remaining), default=None)
 
     async def _hit(self, rate: Rate) -> Standing:
-        item = RateLimitItemPerMinute(rate.per_minute)
         if self._shared is not None and time.monotonic() >= self._ask_again_at:
+            item = RateLimitItemPerMinute(rate.per_minute)
             try:
                 async with asyncio.timeout(2 * REDIS_TIMEOUT_S):
                     allowed = await self._shared.hit(item, rate.owner)
                     stats = await self._shared.get_window_stats(item, rate.owner)
-                return _standing(rate, allowed, stats.remaining, stats.reset_time)
+                # that library counts by the wall clock
+                reset_s = max(0.0, stats.reset_time - time.time())
+                return Standing(
+                    allowed=allowed, per_minute=rate.per_minute, remaining=stats.remaining, reset_s=reset_s
+                )
             # whatever a client of Redis raises: a limit that cannot be counted must not stop the service
             except Exception as error:
                 self._ask_again_at = time.monotonic() + WITHOUT_REDIS_S
                 logger.warning("Redis does not count requests now (%s): each process does.", error)
-        allowed = self._own.hit(item, rate.owner)
-        stats = self._own.get_window_stats(item, rate.owner)
-        return _standing(rate, allowed, stats.remaining, stats.reset_time)
+        return self._own.hit(rate)
 
 
-def _standing(rate: Rate, allowed: bool, remaining: int, reset_time: float) -> Standing:
-    # the window's library counts by the wall clock
-    reset_s = max(0.0, reset_time - time.time())
-    return Standing(allowed=allowed, per_minute=rate.per_minute, remaining=remaining, reset_s=reset_s)
+class MovingWindows:
+    """The requests of the last minute in this process, by who made them.
+
+    The library that counts in Redis counts in memory too, but keeps every name for ever and goes through all
+    of them, in a new thread, for each request. Here who made none for a minute is forgotten.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._let_through: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._let_through)
+
+    def hit(self, rate: Rate) -> Standing:
+        """Count a request, where it is let through."""
+        now = self._clock()
+        self._forget_idle(now - WINDOW_S)
+        moments = self._let_through.setdefault(rate.owner, deque())
+        while moments and moments[0] <= now - WINDOW_S:
+            moments.popleft()
+        allowed = len(moments) < rate.per_minute
+        if allowed:
+            moments.append(now)
+            self._let_through.move_to_end(rate.owner)
+        # the limit may have been higher a moment ago
+        next_to_go = moments[max(0, len(moments) - rate.per_minute)]
+        return Standing(
+            allowed=allowed,
+            per_minute=rate.per_minute,
+            remaining=max(0, rate.per_minute - len(moments)),
+            reset_s=next_to_go - now + WINDOW_S,
+        )
+
+    def _forget_idle(self, until: float) -> None:
+        """Forget who was let through last before that moment: they come first."""
+        while self._let_through:
+            owner, moments = next(iter(self._let_through.items()))
+            if moments[-1] > until:
+                return
+            del self._let_through[owner]
 
 
 def _connect(redis_url: str) -> SharedWindow:

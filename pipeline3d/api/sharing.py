@@ -13,7 +13,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Row
 
-from pipeline3d.api.callers import client_address
+from pipeline3d.api.callers import client_address, throttled_address
 from pipeline3d.api.downloads import LinkWish, choose_by_name, link_artifact, unknown_artifact
 from pipeline3d.api.file_bodies import ShareBody, SharedFile, SharedRead, ShareMade, ShareRead
 from pipeline3d.api.rates import Rate
@@ -124,7 +124,7 @@ def unknown_share() -> RequestError:
 
 
 async def _open(services: Services, request: Request, token: str) -> Row[Any]:
-    address = client_address(request, services.settings)
+    address = throttled_address(client_address(request, services.settings))
     standing = await services.rates.hit([Rate(owner=f"share:{address}", per_minute=VISITS_PER_MINUTE)])
     if standing is not None and not standing.allowed:
         raise LimitReached(

@@ -8,8 +8,10 @@ import time
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline3d.api.rates import Rate, RequestRates
+from pipeline3d.api.rates import MovingWindows, Rate, RequestRates
 from pipeline3d.database.tables import api_keys, users
 from pipeline3d.local.ports import choose_free_ports
 from pipeline3d_tests.integration.api.api_fixtures import serving
@@ -100,6 +102,62 @@ def test_with_redis_all_processes_count_together(redis_url):
 def test_a_redis_that_does_not_answer_stops_nobody():
     rates = RequestRates(f"redis://127.0.0.1:{choose_free_ports(['redis'])['redis']}/0")
     assert hit([rates, rates, rates]) == [True, True, False]  # this process counts meanwhile
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self):
+        self.now_s = 1000.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def test_the_window_moves_with_each_request():
+    clock = Clock()
+    windows = MovingWindows(clock)
+    # when, of how many in a minute, whether let through, how many are left, seconds until one more is free
+    asked = [
+        (0, 2, True, 1, 60),
+        (20, 2, True, 0, 40),
+        (59.9, 2, False, 0, 0.1),
+        (60, 2, True, 0, 20),  # the first is a minute old
+        (61, 3, True, 0, 19),  # a higher limit counts at once
+        (62, 1, False, 0, 59),  # and so does a lower one: it takes until the newest is a minute old
+        (300, 1, True, 0, 60),
+    ]
+    for at, per_minute, *expected in asked:
+        clock.now_s = 1000.0 + at
+        standing = windows.hit(Rate(owner="user:1", per_minute=per_minute))
+        assert [standing.allowed, standing.remaining, pytest.approx(standing.reset_s)] == expected, at
+
+
+@given(
+    st.integers(1, 4),
+    st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 45)), max_size=40),
+)
+def test_within_any_minute_there_are_never_more_than_the_limit_and_never_fewer_than_may_be(limit, asked):
+    clock = Clock()
+    windows = MovingWindows(clock)
+    passed = {"a": [], "b": []}
+    for owner, pause_s in asked:
+        clock.now_s += pause_s
+        recent = [moment for moment in passed[owner] if moment > clock.now_s - 60]
+        standing = windows.hit(Rate(owner=owner, per_minute=limit))
+        assert standing.allowed == (len(recent) < limit)
+        assert 0 <= standing.reset_s <= 60
+        if standing.allowed:
+            passed[owner].append(clock.now_s)
+
+
+def test_who_asked_for_nothing_within_a_minute_is_forgotten():
+    clock = Clock()
+    windows = MovingWindows(clock)
+    for number in range(1000):
+        clock.now_s += 1
+        windows.hit(Rate(owner=f"share:{number}", per_minute=300))
+        assert len(windows) <= 60
 
 
 def test_counting_costs_next_to_nothing():

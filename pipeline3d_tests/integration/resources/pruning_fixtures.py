@@ -209,6 +209,7 @@ class Past:
             "sessions",
             "api_keys",
             "batches",
+            "usage",
         )
         dagster = ("event_logs", "job_ticks", "asset_check_executions", "run_tags")
         return {
@@ -349,7 +350,12 @@ def fill_access(past: Past, doomed: Doomed) -> None:
             " VALUES (:id, :user, :name, 'json', 1, now() - :age)",
             **ended,
         )
-    tables = ("idempotency_keys", "audit_log", "login_attempts", "sessions", "api_keys", "batches")
+        past.sql(
+            "INSERT INTO usage (owner_id, month)"
+            " VALUES (:user, date_trunc('month', now() AT TIME ZONE 'UTC' - :age)::date)",
+            **{**moment, "age": timedelta(days=days + 31 if name == "old" else 0)},
+        )
+    tables = ("idempotency_keys", "audit_log", "login_attempts", "sessions", "api_keys", "batches", "usage")
     doomed.rows |= dict.fromkeys(tables, 1)
 
 
