@@ -13,6 +13,7 @@ import hashlib
 import struct
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 from pipeline3d.errors import InvalidParameters
@@ -49,6 +50,13 @@ def read_cursor(cursor: str, digest: bytes) -> Place:
     if made_for != digest:
         raise _invalid("The cursor belongs to a list with other filters or another order.")
     return place
+
+
+def point_onwards(path: str, query: Iterable[tuple[str, str]], cursor: str) -> dict[str, str]:
+    """The headers that say where a list goes on; the link has the filters of the query that asked for it."""
+    kept = [(name, value) for name, value in query if name not in ("cursor", "skip")]
+    target = f"{path}?{urlencode([*kept, ('cursor', cursor)])}"
+    return {"X-Next-Cursor": cursor, "Link": f'<{target}>; rel="next"'}
 
 
 def _invalid(message: str) -> InvalidParameters:

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from sqlalchemy import Executable, Row, func, select
 from sqlalchemy.exc import DBAPIError
 
-from pipeline3d.api.cursors import digest_query, read_cursor, write_cursor
+from pipeline3d.api.cursors import digest_query, point_onwards, read_cursor, write_cursor
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.services import Services
 from pipeline3d.errors import InvalidParameters
@@ -39,9 +38,7 @@ class JobPage:
         """What is said of the page beside its jobs; the link has the same filters as the query."""
         headers: dict[str, str] = {}
         if self.next_cursor is not None:
-            kept = [(name, value) for name, value in query if name not in ("cursor", "skip")]
-            target = f"{path}?{urlencode([*kept, ('cursor', self.next_cursor)])}"
-            headers |= {"X-Next-Cursor": self.next_cursor, "Link": f'<{target}>; rel="next"'}
+            headers |= point_onwards(path, query, self.next_cursor)
         if self.total is not None:
             headers["X-Total-Count"] = str(min(self.total, MOST_COUNTED))
             if self.total > MOST_COUNTED:

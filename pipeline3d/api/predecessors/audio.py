@@ -7,7 +7,6 @@ reason why it cannot run.
 from __future__ import annotations
 
 import hmac
-from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import Depends
@@ -17,8 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from pipeline3d.api.bodies import Text
 from pipeline3d.api.predecessors.errors import answering_errors_with
-from pipeline3d.api.predecessors.submitting import refuse_unbuilt
-from pipeline3d.api.problems import ProblemResponse
+from pipeline3d.api.predecessors.submitting import UNBUILT, refuse_unbuilt
 from pipeline3d.api.routing import Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.errors import ModelNotReady, NotAuthenticated
@@ -27,8 +25,6 @@ from pipeline3d.outbound.addresses import check_address
 _bearer = HTTPBearer(auto_error=False, description="The installation's ASR_TOKEN.")
 
 Address = Annotated[Text, Field(min_length=8, max_length=2048, examples=["https://cdn.example.com/song.mp3"])]
-
-NOT_BUILT = HTTPStatus.NOT_IMPLEMENTED
 
 
 class _Form(BaseModel):
@@ -88,7 +84,7 @@ router = Router(
 )
 
 
-@router.post("/transcribe", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/transcribe", **UNBUILT)
 async def transcribe(body: TranscribeBody, services: AppServices) -> None:
     """Write down a recording. Not built yet."""
     check_address(body.audio_url)
@@ -96,7 +92,7 @@ async def transcribe(body: TranscribeBody, services: AppServices) -> None:
     raise await refuse_unbuilt(services, f"whisper-{body.model}", params)
 
 
-@router.post("/render", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/render", **UNBUILT)
 async def render(body: RenderBody, services: AppServices) -> None:
     """Make a video. Not built yet."""
     for address in (body.audio_url, body.callback_url, *(asset.url for asset in body.assets)):

@@ -21,7 +21,7 @@ from pipeline3d.api.predecessors.image_forms import (
     TextureBlend,
 )
 from pipeline3d.api.predecessors.image_jobs import export_model, read_export, refuse_image_job
-from pipeline3d.api.problems import ProblemResponse
+from pipeline3d.api.predecessors.submitting import UNBUILT
 from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 
@@ -30,35 +30,34 @@ router = Router(
     tags=["earlier: image jobs"],
     route_class=answering_errors_with(lambda problem: {"success": False, "error": problem["detail"]}),
 )
-NOT_BUILT = HTTPStatus.NOT_IMPLEMENTED
 
 
-@router.post("/image-generation", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/image-generation", **UNBUILT)
 async def generate_image(payload: ImageGeneration, _account: Writer, services: AppServices) -> None:
     """A picture of a text. Not built yet."""
     raise await refuse_image_job(services, payload)
 
 
-@router.post("/image-upscale", status_code=NOT_BUILT, response_class=ProblemResponse)
-@router.post("/upscale", status_code=NOT_BUILT, response_class=ProblemResponse, include_in_schema=False)
+@router.post("/image-upscale", **UNBUILT)
+@router.post("/upscale", **UNBUILT, include_in_schema=False)
 async def upscale_image(payload: ImageUpscale, _account: Writer, services: AppServices) -> None:
     """A picture with more pixels. Not built yet."""
     raise await refuse_image_job(services, payload)
 
 
-@router.post("/texture-blend", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/texture-blend", **UNBUILT)
 async def blend_texture(payload: TextureBlend, _account: Writer, services: AppServices) -> None:
     """A texture laid over another one. Not built yet."""
     raise await refuse_image_job(services, payload)
 
 
-@router.post("/ar-preview", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/ar-preview", **UNBUILT)
 async def preview_in_place(payload: ArPreview, _account: Writer, services: AppServices) -> None:
     """A design in a photo of its place. Not built yet."""
     raise await refuse_image_job(services, payload)
 
 
-@router.post("/design-render", status_code=NOT_BUILT, response_class=ProblemResponse)
+@router.post("/design-render", **UNBUILT)
 async def render_design(payload: DesignRender, _account: Writer, services: AppServices) -> None:
     """A design painted into a texture. Not built yet."""
     raise await refuse_image_job(services, payload)

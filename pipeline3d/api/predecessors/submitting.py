@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.known_models import find_catalogue_model
+from pipeline3d.api.problems import ProblemResponse
 from pipeline3d.api.services import Services
 from pipeline3d.api.submission import Origin, submit_job
 from pipeline3d.errors import ModelNotReady
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.catalogue import CatalogueModel
 from pipeline3d.requests.parameters import complete_parameters
+
+UNBUILT: dict[str, Any] = {"status_code": HTTPStatus.NOT_IMPLEMENTED, "response_class": ProblemResponse}
+"""How a call is declared that is checked in full and then refused, for its pipeline is not built."""
 
 
 async def submit(

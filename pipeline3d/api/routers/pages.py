@@ -36,8 +36,6 @@ async def studio(services: AppServices) -> FileResponse:
     )
     headers = {
         "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
     return FileResponse(STUDIO, media_type="text/html", headers=headers)

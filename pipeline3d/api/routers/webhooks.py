@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Depends, Path, Query, Request, Response
 
 from pipeline3d.api import webhooks
 from pipeline3d.api.auth import allowed
+from pipeline3d.api.cursors import point_onwards
 from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
 from pipeline3d.api.viewing import read_own_job
@@ -171,9 +171,6 @@ async def list_deliveries_of_job(
 
 def _point_onwards(request: Request, response: Response, following: int | None) -> None:
     """Say where the list goes on, as the list of jobs does."""
-    if following is None:
-        return
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    response.headers["X-Next-Cursor"] = str(following)
-    target = f"{request.url.path}?{urlencode([*kept, ('cursor', following)])}"
-    response.headers["Link"] = f'<{target}>; rel="next"'
+    if following is not None:
+        query = request.query_params.multi_items()
+        response.headers.update(point_onwards(request.url.path, query, str(following)))
