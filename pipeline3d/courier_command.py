@@ -8,6 +8,7 @@ from pipeline3d.courier.command import serve
 from pipeline3d.courier.policy import CourierPolicy
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.installation import Installation, require
+from pipeline3d.local.ready_files import tell_ready
 from pipeline3d.requests.installation_values import read_installation_values
 from pipeline3d.settings import Settings
 
@@ -22,7 +23,7 @@ def deliver(installation: Installation) -> None:
     database_url = require(settings.database_url, "DATABASE_URL")
     api_url = settings.api_url or _read_api_url(database_url)
     logging.getLogger("pipeline3d.courier").info("delivering webhooks")
-    serve(database_url, policy_of(settings, api_url=api_url))
+    serve(database_url, policy_of(settings, api_url=api_url), on_listening=tell_ready)
 
 
 def policy_of(settings: Settings, *, api_url: str | None) -> CourierPolicy:

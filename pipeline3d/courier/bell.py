@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
@@ -44,8 +45,8 @@ class Bell:
         self._rung.clear()
 
 
-async def listen(database_url: str, bell: Bell) -> None:
-    """Ring the bell for each notification, until cancelled."""
+async def listen(database_url: str, bell: Bell, on_listening: Callable[[], None] | None = None) -> None:
+    """Ring the bell for each notification, until cancelled. `on_listening` is called whenever it listens."""
     url = parse_database_url(database_url).set(drivername="postgresql")
     address = make_conninfo(
         url.render_as_string(hide_password=False),
@@ -59,6 +60,8 @@ async def listen(database_url: str, bell: Bell) -> None:
             async with await psycopg.AsyncConnection.connect(address, autocommit=True) as connection:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(WEBHOOKS_CHANNEL)))
                 pause_s = FIRST_PAUSE_S
+                if on_listening is not None:
+                    on_listening()
                 bell.ring()
                 async for _ in connection.notifies():
                     bell.ring()

@@ -28,6 +28,7 @@ from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handle
 
 from pipeline3d.launch.coordinator import QUEUE_BELL
 from pipeline3d.launch.daemon_errors import report_errors_calmly
+from pipeline3d.local.ready_files import tell_ready
 from pipeline3d.log_masking import mask_logs
 
 SENSOR_PAUSE_S = 0.1
@@ -47,6 +48,7 @@ class PromptSensorDaemon(SensorDaemon):
     ) -> DaemonIterator:
         """Rounds over the sensors, the next one when a sensor is done."""
         futures: dict[str, Future[Any]] = {}
+        told = False
         while True:  # whoever iterates stops at the shutdown
             yield from execute_sensor_iteration(
                 workspace_process_context,
@@ -57,6 +59,10 @@ class PromptSensorDaemon(SensorDaemon):
                 instrument_elapsed=self.instrument_elapsed,
             )
             yield None
+            if not told:
+                # Whoever iterates has written the first sign of life by now.
+                tell_ready()
+                told = True
             shutdown_event.wait(SENSOR_PAUSE_S)
             wait_for_any(futures.values(), LONGEST_SENSOR_PAUSE_S)
 

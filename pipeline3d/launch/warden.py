@@ -22,6 +22,7 @@ from pipeline3d.errors import DatabaseUnavailable, ServerFailure
 from pipeline3d.launch.closing import close_run
 from pipeline3d.launch.process_tree import adopt_orphans, end_orphans, is_below, signal_all, tree_of
 from pipeline3d.launch.stopping import Stopping
+from pipeline3d.local.ready_files import tell_ready
 from pipeline3d.requests.fleet import Fleet, LaunchedRun, WorkerFacts
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.settlement import RunFate, settle_ended_run
@@ -104,6 +105,7 @@ class Warden:
 
     def _register(self) -> None:
         self._fleet.register(self._facts)
+        tell_ready()
         queues, places = ", ".join(self._facts.queues), self._facts.concurrency
         logger.info("worker %s serves %s, %d at a time", self._facts.id, queues, places)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -72,6 +71,8 @@ def wait_until_ready(dependencies: list[dict[str, Any]]) -> None:
 
 def run_once(document: Mapping[str, Any], environment: dict[str, str]) -> int:
     """Run the program to its end; a success is recorded for those who wait for it."""
+    import subprocess  # only here: most programs are not run but become this process
+
     code = subprocess.run(document["command"], env=environment_for_child(environment), check=False).returncode
     if code == 0:
         Path(document["done_file"]).touch(mode=0o600)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 
 from pipeline3d.local import object_store_server as objects
 from pipeline3d.local import postgres_server as postgres
 from pipeline3d.local.ports import LOOPBACK
-from pipeline3d.local.probes import GrpcProbe, HttpProbe, PostgresProbe, SqlProbe
+from pipeline3d.local.probes import GrpcProbe, HttpProbe, PostgresProbe, ReadyFileProbe
+from pipeline3d.local.ready_files import READY_VARIABLE
 from pipeline3d.local.state import LocalState
-from pipeline3d.local.supervision import Program
+from pipeline3d.local.supervision import Program, ready_file
 
 # A stop takes at most the sum over the three levels, which must stay under ten seconds.
 _SERVER_STOP_S = 3
@@ -23,6 +24,11 @@ _DAEMON = [sys.executable, "-m", "pipeline3d.launch.daemon", "--workspace", "wor
 _SERVICE_STOP_S = 3
 _MOST_SOCKET_BYTES = 1 << 20
 _SLOW_POLL_MS = 10_000
+
+
+class _SaysSo(TypedDict):
+    environment: Mapping[str, str]
+    ready: ReadyFileProbe
 
 
 def plan_servers(
@@ -80,28 +86,32 @@ def plan_services(
     checkout: Path,
     after: tuple[str, ...],
     host: str = LOOPBACK,
-    since: datetime | None = None,
     lineage: bool = True,
 ) -> list[Program]:
-    """What stands on the servers named in `after`; `since` is when this start began (now, if not told).
+    """What stands on the servers named in `after`.
 
     `lineage` is the read-only Dagster UI. Only the API listens on `host`: all else is for this machine, and
     the pages of Dagster are reached through the API.
     """
-    since = since or datetime.now(UTC)
     services = [
         _plan_preparation("migrate", environment, checkout, after=after),
         _plan_preparation("seed", environment, checkout, after=("migrate",)),
         _plan_api(environment, checkout, host),
         _plan_code_server(environment, checkout, after),
-        _plan_daemon(environment, checkout, since),
-        _plan_worker(environment, checkout, since),
-        _plan_courier(environment, checkout, since),
+        _plan_daemon(environment, checkout),
+        _plan_worker(environment, checkout),
+        _plan_courier(environment, checkout),
         _plan_webserver(environment, checkout),
     ]
     if lineage:
         services.append(_plan_lineage(environment, checkout, tuple(service.name for service in services)))
     return services
+
+
+def _tells_ready(name: str, environment: Mapping[str, str]) -> _SaysSo:
+    """For a program without a page: the file in which it says that it is ready, and the probe that looks."""
+    path = str(Path(environment["PIPELINE3D_DATA_DIR"]) / ready_file(name))
+    return {"environment": {**environment, READY_VARIABLE: path}, "ready": ReadyFileProbe(path=path)}
 
 
 def _plan_preparation(
@@ -152,57 +162,38 @@ def _plan_code_server(environment: Mapping[str, str], checkout: Path, after: tup
     )
 
 
-def _plan_daemon(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+def _plan_daemon(environment: Mapping[str, str], checkout: Path) -> Program:
     return Program(
         name="daemon",
         command=[*_DAEMON, "--log-level", _daemon_log_level(environment.get("LOG_LEVEL", "INFO"))],
-        environment=environment,
+        # The sensor thread says it after its first round: the process alone proves nothing.
+        **_tells_ready("daemon", environment),
         directory=checkout,
-        # The sensor thread's own sign of life in the database: the process alone proves nothing.
-        ready=SqlProbe(
-            url=environment["DAGSTER_PG_URL"],
-            question="SELECT count(*) > 0 FROM daemon_heartbeats WHERE daemon_type = 'SENSOR'"
-            f" AND timestamp > '{since.astimezone(UTC):%Y-%m-%d %H:%M:%S}'",
-            psql=str(postgres.find_binaries() / "psql"),
-        ),
         after=("migrate", "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
 
-def _plan_worker(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+def _plan_worker(environment: Mapping[str, str], checkout: Path) -> Program:
     return Program(
         name="worker",
         # What it serves is configured (PIPELINE3D_WORKER_QUEUES, PIPELINE3D_WORKER_CONCURRENCY).
         command=[sys.executable, "-m", "pipeline3d.cli", "worker", "--grace", str(_SERVICE_STOP_S - 2)],
-        environment=environment,
+        # It says it when it has registered, which it does when its processes are there and take runs.
+        **_tells_ready("worker", environment),
         directory=checkout,
-        # It registers when its processes are there and take runs.
-        ready=SqlProbe(
-            url=environment["DATABASE_URL"],
-            question="SELECT count(*) > 0 FROM workers"
-            f" WHERE started_at > '{since.astimezone(UTC).isoformat()}'",
-            psql=str(postgres.find_binaries() / "psql"),
-        ),
         after=("migrate",),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
 
-def _plan_courier(environment: Mapping[str, str], checkout: Path, since: datetime) -> Program:
+def _plan_courier(environment: Mapping[str, str], checkout: Path) -> Program:
     return Program(
         name="courier",
         command=[sys.executable, "-m", "pipeline3d.cli", "courier"],
-        environment=environment,
+        # It says it when it listens: from then on a message goes out as soon as it is queued.
+        **_tells_ready("courier", environment),
         directory=checkout,
-        # It listens: from then on a message goes out as soon as it is queued.
-        ready=SqlProbe(
-            url=environment["DATABASE_URL"],
-            question="SELECT count(*) > 0 FROM pg_stat_activity"
-            " WHERE application_name = 'pipeline3d courier'"
-            f" AND backend_start > '{since.astimezone(UTC).isoformat()}'",
-            psql=str(postgres.find_binaries() / "psql"),
-        ),
         after=("migrate",),
         stop_timeout_s=_SERVICE_STOP_S,
     )

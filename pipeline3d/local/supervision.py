@@ -79,6 +79,11 @@ def begun_file(name: str) -> str:
     return f"{RUN_FOLDER}/{name}.begun.json"
 
 
+def ready_file(name: str) -> str:
+    """Written by a program that has no page to ask: its pid, once it is ready."""
+    return f"{RUN_FOLDER}/{name}.ready"
+
+
 def done_file(name: str) -> str:
     """Written by `program` when a `once` program has succeeded."""
     return f"{RUN_FOLDER}/{name}.done"

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline3d.local import postgres_server as postgres
 from pipeline3d.local.ports import choose_free_ports
-from pipeline3d.local.probes import PostgresProbe, SqlProbe
+from pipeline3d.local.probes import PostgresProbe
 from pipeline3d_tests.servers import PostgresServer, wait_until
 
 
@@ -159,15 +159,6 @@ def test_it_runs_from_closed_folders_and_changes_no_permission_outside_its_own(t
     if os.geteuid() == 0:
         effective = next(line for line in status.splitlines() if line.startswith("CapEff"))
         assert int(effective.split()[1], 16) == 1 << 2, "CAP_DAC_READ_SEARCH and nothing else"
-
-
-def test_a_question_is_asked_through_psql(server):
-    psql = str(postgres.find_binaries() / "psql")
-    sqlalchemy_url = server.url(driver="psycopg2")
-    assert SqlProbe(url=sqlalchemy_url, question="SELECT 1 = 1", psql=psql).holds()
-    assert not SqlProbe(url=sqlalchemy_url, question="SELECT 1 = 2", psql=psql).holds()
-    assert not SqlProbe(url=sqlalchemy_url, question="SELECT * FROM missing", psql=psql).holds()
-    assert not SqlProbe(url=sqlalchemy_url, question="SELECT true", psql="/no/such/psql").holds()
 
 
 def test_it_says_what_is_missing_when_the_wheel_is(monkeypatch):

@@ -10,7 +10,6 @@ from pipeline3d.local.probes import (
     HttpProbe,
     PostgresProbe,
     ReadyFileProbe,
-    SqlProbe,
     build_probe_document,
     parse_probe,
 )
@@ -51,7 +50,6 @@ def answer():
         HttpProbe(url="http://127.0.0.1:1/health"),
         GrpcProbe(port=1),
         ReadyFileProbe(path="/run/ready"),
-        SqlProbe(url="postgresql://u:p@h/d", question="SELECT true", psql="/bin/psql"),
     ],
 )
 def test_a_probe_survives_the_way_through_json(probe):

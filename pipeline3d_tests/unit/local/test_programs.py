@@ -1,10 +1,10 @@
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from pipeline3d.local.environment import build_environment
 from pipeline3d.local.programs import plan_servers, plan_services
+from pipeline3d.local.ready_files import READY_VARIABLE
 from pipeline3d.local.state import PORT_NAMES, LocalState
 from pipeline3d.local.supervision import plan_levels
 
@@ -30,7 +30,6 @@ def plan_all(embedded=BOTH, **options):
         environment,
         checkout=checkout,
         after=tuple(server.name for server in servers),
-        since=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         **options,
     )
     return [*servers, *services]
@@ -98,19 +97,12 @@ def test_pages_are_asked_on_loopback_when_they_listen_everywhere():
     assert api.ready.url == "http://127.0.0.1:5002/health"
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "database"),
-    [
-        ("daemon", "timestamp", "dagster"),  # its sensor thread says that it lives
-        ("worker", "started_at", "pipeline3d"),  # it registers when its processes take runs
-        ("courier", "backend_start", "pipeline3d"),  # its connection that listens
-    ],
-)
-def test_an_old_sign_of_life_in_the_database_does_not_count(name, column, database):
+@pytest.mark.parametrize("name", ["daemon", "worker", "courier"])
+def test_a_program_without_a_page_says_by_itself_that_it_is_ready(name):
+    """In a folder that is made anew at each start, so that what an earlier one said does not count."""
     program = next(program for program in plan_all() if program.name == name)
-    assert f"{column} > '2026-01-02" in program.ready.question
-    assert "03:04:05" in program.ready.question
-    assert program.ready.url.endswith(f"/{database}")
+    assert program.environment[READY_VARIABLE] == program.ready.path == f"/data/run/{name}.ready"
+    assert "PIPELINE3D_DATA_DIR" in program.environment
 
 
 def test_the_worker_lets_its_runs_end_for_less_time_than_it_is_given_itself():
