@@ -198,7 +198,8 @@ def _change(name: str, values: dict[str, Any], *, told: dict[str, Any] | None = 
     engine = _connect()
     found = _find_user(engine, name)
     line = _line(Action.USER_CHANGED, f"user:{found.id}", details=told or values)
-    _run(engine, users.change_user(found.id, values, line))
+    for statement in (users.change_user(found.id, values, line), *users.end_late(found.id, values)):
+        _run(engine, statement)
 
 
 def _find_user(engine: Engine, name: str) -> Row[Any]:
@@ -220,7 +221,8 @@ def _line(action: Action, subject: str = "", *, details: dict[str, Any] | None =
 
 def _run(engine: Engine, statement: Executable) -> Sequence[Row[Any]]:
     with engine.begin() as connection:
-        return connection.execute(statement).all()
+        result = connection.execute(statement)
+        return result.all() if result.returns_rows else []
 
 
 def _connect() -> Engine:

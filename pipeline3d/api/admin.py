@@ -82,11 +82,11 @@ async def change_user(
     action = Action.QUOTA_CHANGED if sent and sent.keys() <= QUOTAS else Action.USER_CHANGED
     line = build_line(services, account, action, f"user:{user_id}", told)
     row = await services.first(users.change_user(user_id, sent, line))
+    for end in users.end_late(user_id, sent):
+        await services.execute(end)
     services.access.forget()
     if row is None:
         raise RequestError(f"There is no user {user_id}.", code="unknown_user")
-    if "password_hash" in sent:
-        await services.execute(keys.revoke_named_keys(user_id, accounts.LOGIN_KEY_NAME))
     if "monthly_cost_units" in sent:
         await services.execute(quotas.forget_used([user_id]))
     return AdminUserRead(**row._mapping)

@@ -13,7 +13,7 @@ from pipeline3d.api.compatibility import note_compatibility
 from pipeline3d.api.services import Services
 from pipeline3d.errors import LimitReached, NotAuthenticated, RequestError
 from pipeline3d.requests import accounts, logins
-from pipeline3d.requests.accounts import LOGIN_KEY_NAME, Account
+from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action, audited, write_line
 from pipeline3d.requests.logins import LoginLimits
 
@@ -31,7 +31,7 @@ async def check_login(services: Services, request: Request, username: str, passw
         # A name that nobody has is not written down: it may be a password in the wrong field.
         subject = "" if user is None else f"user:{user.id}"
         await services.execute(write_line(build_line(services, None, Action.LOGIN_FAILED, subject)))
-        raise NotAuthenticated("The user name or the password is wrong.", code="login_failed")
+        raise login_failed()
     await services.execute(logins.note_success(attempt_id))
     note_compatibility(request, user.compatibility)
     if not user.is_active:
@@ -39,15 +39,20 @@ async def check_login(services: Services, request: Request, username: str, passw
     return user
 
 
+def login_failed() -> NotAuthenticated:
+    """What somebody is told who does not get in, whatever was wrong."""
+    return NotAuthenticated("The user name or the password is wrong.", code="login_failed")
+
+
 async def log_in(services: Services, request: Request, username: str, password: str) -> str:
     """A new key for a user, valid for some hours."""
     user = await check_login(services, request, username, password)
     key = accounts.generate_api_key()
-    created = accounts.create_api_key(
-        user.id, key, name=LOGIN_KEY_NAME, expires_s=services.settings.login_key_expires_s
-    ).cte("created")
+    expires_s = services.settings.login_key_expires_s
+    created = accounts.create_login_key(user.id, key, password_hash=user.password_hash, expires_s=expires_s)
     line = build_line(services, accounts.account_of_row(user), Action.LOGGED_IN, f"user:{user.id}")
-    await services.execute(audited(created, line))
+    if await services.first(audited(created.cte("created"), line)) is None:
+        raise login_failed()
     return key
 
 

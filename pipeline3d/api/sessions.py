@@ -19,7 +19,7 @@ from pipeline3d.api.callers import (
     is_same_origin,
     is_secure,
 )
-from pipeline3d.api.login import check_login, check_own_password
+from pipeline3d.api.login import check_login, check_own_password, login_failed
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotAuthenticated, NotYours
 from pipeline3d.requests import accounts, keys, sessions
@@ -38,12 +38,17 @@ async def sign_in(
     made = sessions.generate_session()
     lifetime_s = services.settings.session_lifetime_s
     created = sessions.create_session(
-        user.id, made, user_agent=request.headers.get("user-agent", ""), lifetime_s=lifetime_s
+        user.id,
+        made,
+        user_agent=request.headers.get("user-agent", ""),
+        lifetime_s=lifetime_s,
+        password_hash=user.password_hash,
     ).cte("created")
     row = await services.first(
         audited(created, build_line(services, account, Action.SIGNED_IN, f"user:{user.id}"))
     )
-    assert row is not None
+    if row is None:
+        raise login_failed()
     await _end_former(services, request)
     response.set_cookie(
         SESSION_COOKIE,

@@ -27,6 +27,7 @@ from sqlalchemy import (
     bindparam,
     cast,
     func,
+    literal,
     or_,
     select,
     true,
@@ -219,6 +220,31 @@ def create_api_key(
         set_={"revoked_at": None},
         where=(api_keys.c.revoked_at.is_not(None)) & (api_keys.c.user_id == user_id),
     ).returning(api_keys.c.id)
+
+
+def create_login_key(user_id: UUID, key: str, *, password_hash: str, expires_s: float) -> Any:
+    """Store the key of a login with this password; no row comes back where it is no longer the user's."""
+    values = {
+        "id": new_job_id(),
+        "name": LOGIN_KEY_NAME,
+        "key_hash": hash_api_key(key),
+        "prefix": key[:PREFIX_LENGTH],
+    }
+    row = [literal(value, api_keys.c[name].type) for name, value in values.items()]
+    stored = signing_in(user_id, password_hash, users.c.id, *row, seconds_from_now(expires_s))
+    return insert(api_keys).from_select(["user_id", *values, "expires_at"], stored).returning(api_keys.c.id)
+
+
+def signing_in(user_id: UUID, password_hash: str | None, *columns: ColumnElement[Any]) -> Select[Any]:
+    """A row of these columns while an active user has this password (None: any).
+
+    To look at a password takes a while, in which it may be changed: what the earlier one opens is then not
+    made. A change that comes now waits until it is, and ends it.
+    """
+    row = select(*columns).where(users.c.id == user_id, users.c.is_active == true())
+    if password_hash is not None:
+        row = row.where(users.c.password_hash == password_hash)
+    return row.with_for_update(read=True, of=users)
 
 
 def revoke_other_keys(user_id: UUID, key: str, *, name: str) -> Update:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Update,
     bindparam,
     func,
+    literal,
     select,
     true,
     update,
@@ -33,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.access_tables import sessions
 from pipeline3d.database.tables import users
-from pipeline3d.requests.accounts import LAST_USED_EVERY_S, hash_api_key, seconds_until
+from pipeline3d.requests.accounts import LAST_USED_EVERY_S, hash_api_key, seconds_until, signing_in
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.leases import make_seconds, seconds_from_now
 from pipeline3d.requests.pruning import Sweep
@@ -67,18 +68,29 @@ def is_csrf_token(token: str, csrf_hash: str) -> bool:
     return hmac.compare_digest(hash_api_key(token), csrf_hash)
 
 
-def create_session(user_id: UUID, secrets_of: NewSession, *, user_agent: str, lifetime_s: float) -> Any:
-    """Store a session; its id and end come back."""
+def create_session(
+    user_id: UUID,
+    secrets_of: NewSession,
+    *,
+    user_agent: str,
+    lifetime_s: float,
+    password_hash: str | None = None,
+) -> Any:
+    """Store a session; its id and end come back.
+
+    With the hash of the password that was right, none is stored where that is no longer the user's.
+    """
+    values = {
+        "id": new_job_id(),
+        "token_hash": hash_api_key(secrets_of.token),
+        "csrf_hash": hash_api_key(secrets_of.csrf_token),
+        "user_agent": user_agent[:MAX_USER_AGENT],
+    }
+    row = [literal(value, sessions.c[name].type) for name, value in values.items()]
+    stored = signing_in(user_id, password_hash, users.c.id, *row, seconds_from_now(lifetime_s))
     return (
         insert(sessions)
-        .values(
-            id=new_job_id(),
-            user_id=user_id,
-            token_hash=hash_api_key(secrets_of.token),
-            csrf_hash=hash_api_key(secrets_of.csrf_token),
-            user_agent=user_agent[:MAX_USER_AGENT],
-            expires_at=seconds_from_now(lifetime_s),
-        )
+        .from_select(["user_id", *values, "expires_at"], stored)
         .returning(sessions.c.id, sessions.c.expires_at)
     )
 

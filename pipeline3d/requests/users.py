@@ -12,15 +12,18 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Date, Select, cast, func, literal, select, update
+from sqlalchemy import Date, Executable, Select, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import INTERVAL, insert
 
 from pipeline3d.database.access_tables import sessions
 from pipeline3d.database.tables import api_keys, jobs, users
+from pipeline3d.requests.accounts import LOGIN_KEY_NAME
 from pipeline3d.requests.audit import Line, audited
 from pipeline3d.requests.creation import new_job_id
+from pipeline3d.requests.keys import revoke_all_keys, revoke_named_keys
 from pipeline3d.requests.listing import JobFilter, matches
 from pipeline3d.requests.quotas import is_given_back
+from pipeline3d.requests.sessions import end_sessions
 from pipeline3d.values import JobState, Role
 
 SHOWN = tuple(column for column in users.c if column.name != "password_hash")
@@ -68,7 +71,8 @@ def add_user(username: str, password_hash: str, values: Mapping[str, Any], line:
 
 
 def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[Any]:
-    """Change a user. One who is deactivated, or gets another password, loses all keys, or the logins."""
+    """Change a user. One who is deactivated loses all keys, one who gets another password those of logins,
+    and both all sessions. Run `end_late` after it."""
     assert values.keys() <= CHANGEABLE, values.keys()
     changes = dict(values)
     if "role" in changes:
@@ -86,12 +90,22 @@ def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[
             sessions.c.user_id.in_(select(changed.c.id)), sessions.c.revoked_at.is_(None)
         )
         statement = statement.add_cte(ended.values(revoked_at=func.now()).cte("ended"))
-    if values.get("is_active") is False:
         revoked = update(api_keys).where(
             api_keys.c.user_id.in_(select(changed.c.id)), api_keys.c.revoked_at.is_(None)
         )
+        if values.get("is_active") is not False:
+            revoked = revoked.where(api_keys.c.name == LOGIN_KEY_NAME)
         statement = statement.add_cte(revoked.values(revoked_at=func.now()).cte("revoked"))
     return statement
+
+
+def end_late(user_id: UUID, values: Mapping[str, Any]) -> list[Executable]:
+    """What ends the sign-ins that were under way when `change_user` with these values began to look."""
+    if values.get("is_active") is False:
+        return [end_sessions(user_id), revoke_all_keys(user_id)]
+    if "password_hash" in values:
+        return [end_sessions(user_id), revoke_named_keys(user_id, LOGIN_KEY_NAME)]
+    return []
 
 
 def list_everybodys_jobs(chosen: JobFilter, *, username: str | None = None, limit: int) -> Select[Any]:

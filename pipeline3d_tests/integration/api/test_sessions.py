@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
+from sqlalchemy import text
 
 from pipeline3d.database.access_tables import audit_log, sessions
 from pipeline3d.database.tables import api_keys, users
@@ -11,6 +14,7 @@ from pipeline3d.requests import accounts
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d_tests.integration.api.api_fixtures import serving
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, PASSWORD, USERNAME
+from pipeline3d_tests.servers import wait_until
 
 LOGIN = {"username": USERNAME, "password": PASSWORD}
 SESSION = "/api/v1/auth/session"
@@ -253,6 +257,21 @@ def test_a_new_password_ends_other_sessions_and_keys_of_logins(api_url, rows, lo
     assert httpx.get(me, headers={"x-api-key": made_key}).status_code == 200
     assert httpx.post(api_url + SESSION, json=login).status_code == 401
     assert httpx.post(api_url + SESSION, json={**login, "password": "a longer engine"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", [SESSION, "/api/v1/auth/login"])
+def test_a_sign_in_that_is_under_way_ends_with_the_password(api_url, rows, engine, lovelace, path):
+    """The password was right when it was looked at, and is another one when the door would open."""
+    login = {name: lovelace[name] for name in ("username", "password")}
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            connection.execute(accounts.set_password(lovelace["id"], "another hash"))
+            entering = pool.submit(httpx.post, api_url + path, json=login, timeout=30)
+            waits = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            wait_until(lambda: connection.execute(waits).first(), what="the sign-in waits")
+        assert codes(entering.result()) == [(401, "login_failed")]
+    assert rows.run(sessions.select()) == []
+    assert rows.run(api_keys.select().where(api_keys.c.user_id == lovelace["id"])) == []
 
 
 def test_the_log_says_who_signed_in_and_out_and_holds_no_secret(signed_in, rows):

@@ -95,14 +95,18 @@ def test_a_role_is_changed_and_a_user_deactivated_with_all_that_opens(command, r
     assert [row.revoked_at is None for row in rows.run(sessions.select())] == [False]
 
 
-def test_another_password_ends_the_sessions(command, rows, lovelace):
+def test_another_password_ends_the_sessions_and_the_keys_of_logins(command, rows, lovelace):
     made = session_statements.generate_session()
     rows.run(session_statements.create_session(lovelace, made, user_agent="", lifetime_s=60))
+    kept = command("key", "create", "lovelace", "--name", "ci")[1].strip()
+    of_login = accounts.generate_api_key()
+    rows.run(accounts.create_api_key(lovelace, of_login, name=accounts.LOGIN_KEY_NAME))
     assert command("user", "password", "lovelace", "--password-stdin", typed="quite another one\n")[0] == 0
     assert accounts.is_password(
         "quite another one", rows.run(accounts.find_user("lovelace"))[0].password_hash
     )
     assert [row.revoked_at is None for row in rows.run(sessions.select())] == [False]
+    assert [len(opens(rows, key)) for key in (kept, of_login)] == [1, 0]
 
 
 @pytest.mark.parametrize(
