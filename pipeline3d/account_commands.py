@@ -109,7 +109,7 @@ def activate(name: str) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @explains_errors
 def change_password(name: str, password_stdin: bool) -> None:
-    """Give a user another password; ends the user's sessions."""
+    """Give a user another password; ends the user's sessions and the keys of logins."""
     from pipeline3d.requests import accounts
 
     password = sys.stdin.readline().rstrip("\n") if password_stdin else _ask_password()
