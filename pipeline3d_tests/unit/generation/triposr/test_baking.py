@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline3d.generation.triposr import BakedMesh, ExtractedMesh, bake, extract
+from pipeline3d.generation.triposr import BakedMesh, ExtractedMesh, bake, baking, extract
 from pipeline3d.generation.triposr.baking import raster, simplify
 from pipeline3d.generation.triposr.meshes import turn_back, vertex_normals
 from pipeline3d_tests.tiny_triposr import MARKED_BODY, TINY, build_scene
@@ -126,9 +126,10 @@ def test_texels_inside_a_face_are_found_with_their_weights(seed, count):
                 assert (number, texel) not in found
 
 
-def test_many_texels_are_walked_in_blocks():
-    """Two faces that cover a large square, and a hundred of no size."""
-    side = 1500
+def test_many_texels_are_walked_in_blocks(monkeypatch):
+    """Two faces that cover a square, each more than a block, and a hundred of no size."""
+    side = 150
+    monkeypatch.setattr(baking, "MOST_CANDIDATES", side * side // 2)
     square = np.array([[0, 0], [side, 0], [side, side], [0, side]], np.float32)
     flat = np.zeros((100, 3, 2), np.float32) + 7.3
     corners = np.concatenate([square[[[0, 1, 2]]], flat, square[[[0, 2, 3]]]])
