@@ -26,12 +26,12 @@ from pipeline3d.exposure import find_open_ports, find_public_servers
 from pipeline3d.installation import Installation
 from pipeline3d.local.data_lock import is_held
 from pipeline3d.local.ports import LOOPBACK
-from pipeline3d.model_settings import TOLD
 from pipeline3d.readiness import assess_shipped
 from pipeline3d.requests.turns import count_slots
 from pipeline3d.requests.webhook_outbox import read_backlog
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
+from pipeline3d.wrapper_settings import TOLD
 
 LEAST_FREE_BYTES = 2 * 1024**3
 """Below this a database and a few hundred models do not fit."""

@@ -39,7 +39,7 @@ def signed_in_client() -> Pipeline3dClient:
     if url or key:
         raise click.UsageError(f"{URL_VARIABLE} and {KEY_VARIABLE} belong together; one of them is not set.")
     from pipeline3d.installation import read_installation
-    from pipeline3d.running import sign_in
+    from pipeline3d.signing_in import sign_in
 
     return sign_in(read_installation())
 

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import ModelNotReady, Pipeline3dError
-from pipeline3d.model_settings import PYTHONS, programs_of
 from pipeline3d.requests.catalogue import CatalogueModel, Readiness
 from pipeline3d.requests.seeding import announce
 from pipeline3d.settings import Settings
+from pipeline3d.wrapper_settings import PYTHONS, pythons_of
 from resources.catalogue import shipped_models
 
 CPU_QUEUE = "cpu"
@@ -56,10 +56,10 @@ def _assess(model: CatalogueModel, settings: Settings) -> CatalogueModel:
 
 
 def _look_for_triposr(model: CatalogueModel, settings: Settings) -> None:
-    from pipeline3d.generation import triposr
-
     require_packages(("torch", "torch"))
     if model.weights is not None:
+        from pipeline3d.generation import triposr
+
         triposr.check_directory(settings.models_dir / model.weights.directory)
 
 
@@ -93,15 +93,17 @@ def _ask_wrapper(model: CatalogueModel, settings: Settings) -> None:
             code="gpu_missing",
             hint="Set USE_GPU=true on a host that has one.",
         )
-    programs = programs_of(settings)
-    if wrapper not in programs.pythons:
+    if wrapper not in pythons_of(settings):
         raise ModelNotReady(
             f"{PYTHONS[wrapper].upper()} is not set.",
             code="model_missing",
             hint=f"Set it to the Python of the model's own environment; see wrappers/{wrapper}.",
         )
+    # Dagster comes with it: only where there is somebody to ask.
+    from pipeline3d.model_settings import programs_of
+
     try:
-        found = programs.describe(wrapper)
+        found = programs_of(settings).describe(wrapper)
     except ModelNotReady:
         raise
     except (Pipeline3dError, OSError) as error:

@@ -13,7 +13,6 @@ from time import perf_counter
 
 from rich.console import Console
 
-from pipeline3d.client import Pipeline3dClient
 from pipeline3d.demo import print_summary, run_demo
 from pipeline3d.demo_requests import PHOTO_HOST
 from pipeline3d.errors import ServerFailure, UnusableInput
@@ -23,8 +22,11 @@ from pipeline3d.local.environment import plan_studio_origins
 from pipeline3d.local.programs import plan_servers, plan_services
 from pipeline3d.local.stack import Stack
 from pipeline3d.settings import load_settings
+from pipeline3d.signing_in import sign_in
 from pipeline3d.values import Kind
-from resources.catalogue import shipped_model
+
+DEFAULT_MODELS = ("inflate-v1", "sculpt-v1")
+"""Of a photo, and of a text."""
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str
         raise UnusableInput(
             f"{photo} is not a file.", code="no_such_file", hint="Give INPUT=path/to/photo.jpg."
         )
-    if shipped_model(model_id).kind is Kind.PRODUCT_TO_3D:
+    if model_id not in DEFAULT_MODELS and _takes_products(model_id):
         # the demo serves the product's photo itself, from where the fetcher would not take one
         os.environ.setdefault("PIPELINE3D_PHOTO_HOSTS", PHOTO_HOST)
     try:
@@ -115,6 +117,12 @@ def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str
         return _demonstrate_on(read_installation(), photo, prompt, out, model_id, console)
     console.print("everything is stopped")
     return succeeded
+
+
+def _takes_products(model_id: str) -> bool:
+    from resources.catalogue import shipped_model
+
+    return shipped_model(model_id).kind is Kind.PRODUCT_TO_3D
 
 
 def _demonstrate_on(
@@ -156,12 +164,3 @@ def draw_sample(out: Path) -> Path:
     path = out / "sample.jpg"
     Image.fromarray(draw_sample_photo()).save(path, quality=92)
     return path
-
-
-def sign_in(installation: Installation) -> Pipeline3dClient:
-    """A client that is signed in as the first user."""
-    if installation.state is None:
-        raise ServerFailure("Nothing runs here yet.", hint="Run `make up` first.")
-    client = Pipeline3dClient(installation.api_address)
-    client.login(installation.settings.first_superuser_username, installation.password)
-    return client

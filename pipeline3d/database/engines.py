@@ -6,16 +6,18 @@ Any usual spelling of a URL is accepted and psycopg 3 is what connects. An engin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pipeline3d.database.resting_connections import check_before_lending
 from pipeline3d.errors import DatabaseUnavailable, SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 CONNECT_TIMEOUT_S = 5
 # A server that vanished without a word, as behind a cut cable, is missed after half a minute, not two hours.
@@ -66,6 +68,9 @@ def create_sync_engine(url: str, *, pool_size: int = 5) -> Engine:
 
 def create_asyncio_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An engine for the API, each statement a transaction by itself. Connects on first use, not here."""
+    # Only here: it brings SQLAlchemy's ORM along, which no synchronous process needs.
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     options = _engine_options(pool_size)
     # There is nothing to roll back in a connection that commits each statement, and saying so takes a while.
     options |= {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
