@@ -166,7 +166,8 @@ def prepare(context: click.Context) -> None:
 @explains_errors
 def doctor() -> None:
     """Check every part of the installation, one line each."""
-    from pipeline3d.doctor import Level, examine
+    from pipeline3d.doctor import examine
+    from pipeline3d.findings import Level
 
     installation = _installation()
     colours = {Level.OK: "green", Level.NOTE: "cyan", Level.PROBLEM: "red"}

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,9 +19,11 @@ import httpx
 import sqlalchemy as sa
 
 from pipeline3d.database.engines import create_sync_engine
-from pipeline3d.database.tables import models
+from pipeline3d.database.notifications import count_listeners
+from pipeline3d.database.tables import api_keys, models, users
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.exposure import find_open_ports, find_public_servers
+from pipeline3d.findings import Finding, Level
 from pipeline3d.installation import Installation
 from pipeline3d.local.data_lock import is_held
 from pipeline3d.local.ports import LOOPBACK
@@ -53,24 +54,6 @@ VARIABLES = {
 """Which variables say where a part is."""
 
 
-class Level(StrEnum):
-    """How a finding is to be read."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One line of the report. `advice` says what to do about it."""
-
-    part: str
-    level: Level
-    message: str
-    advice: str = ""
-
-
 def examine(installation: Installation) -> list[Finding]:
     """All findings. What `make up` starts is only looked at while it is up."""
     settings = installation.settings
@@ -92,6 +75,7 @@ def examine(installation: Installation) -> list[Finding]:
         ("broker", lambda: check_broker(settings.broker_url or settings.redis_url)),
         ("workers", lambda: check_workers(settings, database_awaited)),
         ("webhooks", lambda: check_webhooks(settings, database_awaited)),
+        ("limits", lambda: check_limits(settings, database_awaited)),
         ("ffmpeg", check_ffmpeg),
         ("gpu", lambda: check_gpu(settings.use_gpu)),
         ("models", lambda: check_models(settings)),
@@ -142,13 +126,20 @@ def check_database(part: str, url: str | None, awaited: bool) -> Iterable[Findin
     if url is None or awaited:
         yield _starts_with_up(part, "embedded PostgreSQL")
         return
+    with _asking(url) as connection:
+        version = connection.execute(sa.text("SHOW server_version")).scalar_one()
+    yield Finding(part=part, level=Level.OK, message=f"PostgreSQL {version} at {urlsplit(url).hostname}")
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[sa.Connection]:
+    """A connection to a database, for a question or two."""
     engine = create_sync_engine(url)
     try:
         with engine.connect() as connection:
-            version = connection.execute(sa.text("SHOW server_version")).scalar_one()
+            yield connection
     finally:
         engine.dispose()
-    yield Finding(part=part, level=Level.OK, message=f"PostgreSQL {version} at {urlsplit(url).hostname}")
 
 
 def check_object_store(settings: Settings, awaited: bool) -> Iterable[Finding]:
@@ -281,19 +272,12 @@ def check_workers(settings: Settings, awaited: bool) -> Iterable[Finding]:
             "workers", "one worker for the queues " + ", ".join(settings.pipeline3d_worker_queues)
         )
         return
-    engine = create_sync_engine(settings.database_url)
-    try:
-        with engine.connect() as connection:
-            served = {
-                row.queue: row.slots for row in connection.execute(count_slots(settings.silent_after_s))
-            }
-            ready = models.c.readiness["ready"].as_boolean()
-            asked = connection.execute(
-                sa.select(models.c.queue).where(models.c.is_active, ready).distinct()
-            ).scalars()
-            unserved = sorted(set(asked) - set(served))
-    finally:
-        engine.dispose()
+    with _asking(settings.database_url) as connection:
+        slots_of = connection.execute(count_slots(settings.silent_after_s))
+        served = {row.queue: row.slots for row in slots_of}
+        ready = models.c.readiness["ready"].as_boolean()
+        asked = sa.select(models.c.queue).where(models.c.is_active, ready).distinct()
+        unserved = sorted(set(connection.execute(asked).scalars()) - set(served))
     for queue, slots in sorted(served.items()):
         yield Finding(part="workers", level=Level.OK, message=f"queue {queue}: {slots} runs at a time")
     for queue in unserved:
@@ -310,21 +294,40 @@ def check_webhooks(settings: Settings, awaited: bool) -> Iterable[Finding]:
     if settings.database_url is None or awaited:
         yield _starts_with_up("webhooks", "a courier that delivers them")
         return
-    engine = create_sync_engine(settings.database_url)
-    try:
-        with engine.connect() as connection:
-            backlog = connection.execute(read_backlog()).one()
-    finally:
-        engine.dispose()
+    with _asking(settings.database_url) as connection:
+        backlog = connection.execute(read_backlog()).one()
     late_s = float(backlog.late_s or 0)
-    finding = {"part": "webhooks", "message": f"{backlog.waiting} wait, the oldest is {late_s:.0f} s late"}
-    if late_s > MOST_LATE_S:
-        advice = (
-            "Start a courier (pipeline3d courier), or see what slow receivers answer: docs/operations.md."
-        )
-        yield Finding(**finding, level=Level.PROBLEM, advice=advice)
+    late = late_s > MOST_LATE_S
+    yield Finding(
+        part="webhooks",
+        level=Level.PROBLEM if late else Level.OK,
+        message=f"{backlog.waiting} wait, the oldest is {late_s:.0f} s late",
+        advice="Start a courier (pipeline3d courier), or see what slow receivers answer: docs/operations.md."
+        if late
+        else "",
+    )
+
+
+def check_limits(settings: Settings, awaited: bool) -> Iterable[Finding]:
+    """Requests in a minute are counted together by all processes of the API, where any are limited."""
+    from pipeline3d.api.account_cache import ACCESS_CHANNEL
+
+    if settings.database_url is None or awaited:
+        yield _starts_with_up("limits", "one process of the API, which counts requests")
+        return
+    limited = [sa.exists().where(table.c.requests_per_minute.is_not(None)) for table in (users, api_keys)]
+    with _asking(settings.database_url) as connection:
+        processes = connection.execute(count_listeners(ACCESS_CHANNEL)).scalar_one()
+        somebody_is = any(connection.execute(sa.select(one)).scalar_one() for one in limited)
+    shared = settings.redis_url is not None
+    if processes > 1 and not shared and (somebody_is or settings.requests_per_minute):
+        times = f"callers may make {processes} times as many requests in a minute as their limit says"
+        message = f"each of {processes} processes of the API counts for itself: {times}"
+        advice = "Set REDIS_URL for all of them."
+        yield Finding(part="limits", level=Level.PROBLEM, message=message, advice=advice)
     else:
-        yield Finding(**finding, level=Level.OK)
+        message = f"{'Redis' if shared else 'the API'} counts the requests of a minute"
+        yield Finding(part="limits", level=Level.OK, message=message)
 
 
 def check_ffmpeg() -> Iterable[Finding]:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Select, Text, column, func, literal, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from pipeline3d.errors import DatabaseUnavailable
@@ -59,6 +59,13 @@ def wait_for_notification(engine: Engine, channel: str, plan_wait: Callable[[], 
     with listening(engine, channel) as listener:
         timeout_s = plan_wait()
         return timeout_s > 0 and listener.wait(timeout_s)
+
+
+def count_listeners(channel: str) -> Select[int]:
+    """How many connections to this database listen on a channel and have done nothing else since."""
+    said = func.format('LISTEN "%s"', literal(channel, Text))
+    activity = table("pg_stat_activity", column("datname"), column("query"))
+    return select(func.count()).where(activity.c.datname == func.current_database(), activity.c.query == said)
 
 
 class AsyncListener:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from contextlib import ExitStack
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline3d.api.account_cache import ACCESS_CHANNEL
 from pipeline3d.api.rates import MovingWindows, Rate, RequestRates
+from pipeline3d.database.notifications import count_listeners
 from pipeline3d.database.tables import api_keys, users
+from pipeline3d.doctor import check_limits
+from pipeline3d.findings import Level
 from pipeline3d.local.ports import choose_free_ports
+from pipeline3d.settings import Settings
 from pipeline3d_tests.integration.api.api_fixtures import serving
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, OTHER_API_KEY, USERNAME
 from pipeline3d_tests.servers import wait_until
@@ -102,6 +108,29 @@ def test_with_redis_all_processes_count_together(redis_url):
 def test_a_redis_that_does_not_answer_stops_nobody():
     rates = RequestRates(f"redis://127.0.0.1:{choose_free_ports(['redis'])['redis']}/0")
     assert hit([rates, rates, rates]) == [True, True, False]  # this process counts meanwhile
+
+
+def test_the_doctor_says_where_several_processes_count_each_for_itself(api_settings, database_url, rows):
+    limited = Settings(_env_file=None, **{**api_settings, "requests_per_minute": 60})
+    with ExitStack() as stack:
+        started = {**api_settings, "account_cache_s": 1}
+        for _ in range(2):
+            stack.enter_context(serving(started))
+        wait_until(lambda: rows.run(count_listeners(ACCESS_CHANNEL))[0][0] == 2, what="both processes listen")
+        (finding,) = check_limits(limited, awaited=False)
+        assert (finding.level, finding.advice) == (Level.PROBLEM, "Set REDIS_URL for all of them.")
+        assert "2 times as many" in finding.message
+        for harmless in (
+            Settings(_env_file=None, **api_settings),
+            Settings(_env_file=None, **{**api_settings, "redis_url": "redis://127.0.0.1:1"}),
+        ):
+            assert next(iter(check_limits(harmless, awaited=False))).level is Level.OK
+        rows.run(users.update().where(users.c.username == USERNAME).values(requests_per_minute=5))
+        (finding,) = check_limits(Settings(_env_file=None, **api_settings), awaited=False)
+        assert finding.level is Level.PROBLEM
+    wait_until(lambda: rows.run(count_listeners(ACCESS_CHANNEL))[0][0] == 0, what="both have ended")
+    (finding,) = check_limits(limited, awaited=False)
+    assert finding.level is Level.OK
 
 
 class Clock:
