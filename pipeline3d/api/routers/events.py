@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Header, Query, Response
+from fastapi import Depends, Header, Query, Response
 from pydantic import BeforeValidator, Field
 
 from pipeline3d.api.auth import Reader
@@ -57,26 +57,39 @@ STREAMED: dict[int | str, dict[str, Any]] = {
 }
 
 
+# Coroutines although they await nothing: FastAPI sends any other dependency through a thread.
+async def _last_id(header_id: LastEventId = None, query_id: LastEventIdQuery = None) -> int | None:
+    """A reader that comes back has the newer one in the header, and its first address still."""
+    return query_id if header_id is None else header_id
+
+
+async def _wants_stream(accept: Accept = "", stream: Streaming = None) -> bool:
+    """What the query says, or else whether streams are among what is accepted."""
+    if stream is not None:
+        return stream
+    return any(part.partition(";")[0].strip().lower() == EVENT_STREAM for part in accept.split(","))
+
+
+LastId = Annotated[int | None, Depends(_last_id)]
+WantsStream = Annotated[bool, Depends(_wants_stream)]
+
+
 @router.get("/jobs/{job_id}/events", response_model=list[EventRead], responses=STREAMED)
 async def follow_job(
     job_id: UUID,
     account: Reader,
     services: AppServices,
+    streams: WantsStream,
+    last_id: LastId,
     after: After = 0,
     limit: Limit = 100,
-    accept: Accept = "",
-    stream: Streaming = None,
-    header_id: LastEventId = None,
-    query_id: LastEventIdQuery = None,
 ) -> list[EventRead] | Response:
     """The job's history after an event's id, oldest first; with `Accept: text/event-stream` as a stream.
 
     The stream begins with how the job stands, goes on as it changes and ends with it.
     """
-    if _wants_stream(accept, stream):
-        return await stream_job(
-            services, account, job_id, after=header_id if header_id is not None else query_id
-        )
+    if streams:
+        return await stream_job(services, account, job_id, after=last_id)
     await read_own_job(services, account, job_id)
     rows = await services.all(reading.list_events(job_id, after=after, limit=limit))
     return [present_event(row) for row in rows]
@@ -86,35 +99,20 @@ async def follow_job(
 async def follow_all_jobs(
     account: Reader,
     services: AppServices,
+    streams: WantsStream,
+    last_id: LastId,
     after: After = 0,
     limit: Limit = 100,
     types: Annotated[list[JobEventType] | None, Query(description="Only these; repeat it for more.")] = None,
     job_id: Annotated[
         list[UUID] | None, Query(description="Only of these jobs; repeat it for more.", max_length=MAX_JOBS)
     ] = None,
-    accept: Accept = "",
-    stream: Streaming = None,
-    header_id: LastEventId = None,
-    query_id: LastEventIdQuery = None,
 ) -> list[JobEventRead] | Response:
     """What happened to all of one's jobs, oldest first; with `Accept: text/event-stream` as it happens."""
     choice = EventChoice(
         types=frozenset(types) if types else None, job_ids=frozenset(job_id) if job_id else None
     )
-    if _wants_stream(accept, stream):
-        last_id = _first_of(header_id, query_id)
+    if streams:
         return await stream_own_events(services, account, after=last_id, choice=choice)
     lines = await list_settled_lines(services, account, after=after, limit=limit, choice=choice)
     return [present_line(line) for line in lines]
-
-
-def _first_of(header_id: int | None, query_id: int | None) -> int | None:
-    """A reader that comes back has the newer one in the header, and its first address still."""
-    return query_id if header_id is None else header_id
-
-
-def _wants_stream(accept: str, asked: bool | None) -> bool:
-    """What the query says, or else whether streams are among what is accepted."""
-    if asked is not None:
-        return asked
-    return any(part.partition(";")[0].strip().lower() == EVENT_STREAM for part in accept.split(","))
