@@ -9,7 +9,7 @@ import anyio
 
 from pipeline3d.api.bodies import DependencyRead
 from pipeline3d.api.services import Services
-from pipeline3d.database.migration import newest_revision, read_revision
+from pipeline3d.database.revisions import newest_revision, read_revision
 from pipeline3d.errors import DatabaseUnavailable, Pipeline3dError
 
 CHECK_TIMEOUT_S = 6.0

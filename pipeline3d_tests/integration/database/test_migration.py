@@ -14,7 +14,8 @@ from sqlalchemy.exc import IntegrityError
 
 from pipeline3d.database import access_tables, file_tables, webhook_tables  # noqa: F401  (so that they are known)
 from pipeline3d.database.engines import create_sync_engine
-from pipeline3d.database.migration import build_alembic_config, downgrade, migrate, newest_revision
+from pipeline3d.database.migration import build_alembic_config, downgrade, migrate
+from pipeline3d.database.revisions import newest_revision, read_revision
 from pipeline3d.database.tables import jobs, metadata, models
 from pipeline3d.requests import leases, listing, reading
 from pipeline3d.values import JobState
@@ -40,6 +41,14 @@ def test_a_blank_database_becomes_what_the_tables_say(fresh_database):
 def test_migrating_again_changes_nothing(fresh_database):
     url = fresh_database()
     assert migrate(url) == migrate(url)
+
+
+def test_the_newest_revision_is_the_one_that_alembic_finds(fresh_database):
+    assert newest_revision() == ScriptDirectory.from_config(build_alembic_config()).get_current_head()
+    engine = create_sync_engine(fresh_database())
+    with engine.connect() as connection:
+        assert read_revision(connection) is None
+    engine.dispose()
 
 
 def test_two_migrations_at_once_are_safe(fresh_database):
