@@ -83,7 +83,7 @@ def test_an_object_that_the_border_cuts_off_earns_less_confidence(tmp_path):
 @needs_rembg
 def test_alpha_matting_solves_the_edge_anew(tmp_path):
     write_standin(tmp_path, "u2net")
-    drawing = draw("vase", "plain", size=SIZE // 2)
+    drawing = draw("vase", "plain", size=SIZE // 4)
     picture = decode_picture(encode(drawing.rgb))
     plain = remove_background(picture, model="u2net", directory=tmp_path)
     refined = remove_background(picture, model="u2net", directory=tmp_path, alpha_matting=True)
