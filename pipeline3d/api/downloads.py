@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,10 +12,11 @@ from fastapi import Depends, Header, Query
 from fastapi.responses import RedirectResponse
 from sqlalchemy import Row
 
+from pipeline3d.api.auth import Reader
 from pipeline3d.api.bodies import ArtifactRead, DownloadRead
 from pipeline3d.api.compatibility import LINK_EXPIRES_S
 from pipeline3d.api.presenting import download_filename, present_artifact
-from pipeline3d.api.services import Services
+from pipeline3d.api.services import AppServices, Services
 from pipeline3d.errors import InvalidParameters, NotFinished, RequestError
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
@@ -41,20 +42,18 @@ class LinkWish:
     inline: bool = False
     redirect: bool | None = None
 
-    def of(self, account: Account, most_s: int) -> LinkWish:
-        """The same for this caller, whose links may be known to work for another time than ours."""
-        usual_s = LINK_EXPIRES_S.get(account.compatibility or "")
-        if usual_s is None or self.expires_s is not None:
-            return self
-        return replace(self, expires_s=min(usual_s, most_s))
+
+ExpiresIn = Annotated[
+    int | None, Query(ge=LEAST_EXPIRES_S, description="Seconds that the link works; at most as configured.")
+]
+Inline = Annotated[bool, Query(description="For viewers: shown in its place, not saved.")]
 
 
-def read_wish(
-    expires_in: Annotated[
-        int | None,
-        Query(ge=LEAST_EXPIRES_S, description="Seconds that the link works; at most as configured."),
-    ] = None,
-    inline: Annotated[bool, Query(description="For viewers: shown in its place, not saved.")] = False,
+async def read_wish(
+    account: Reader,
+    services: AppServices,
+    expires_in: ExpiresIn = None,
+    inline: Inline = False,
     redirect: Annotated[
         bool | None,
         Query(description="302 to the link, or the link told; not sent, what Accept prefers decides."),
@@ -63,27 +62,34 @@ def read_wish(
 ) -> LinkWish:
     """What the query and the Accept header say."""
     chosen = not prefers_json(accept) if redirect is None else redirect
-    return LinkWish(expires_s=expires_in, inline=inline, redirect=chosen)
+    return LinkWish(expires_s=_choose_expiry(services, account, expires_in), inline=inline, redirect=chosen)
 
 
 Wish = Annotated[LinkWish, Depends(read_wish)]
 """What a caller wants: where nothing is sent, the link is told."""
 
 
-def read_eager_wish(
-    expires_in: Annotated[
-        int | None,
-        Query(ge=LEAST_EXPIRES_S, description="Seconds that the link works; at most as configured."),
-    ] = None,
-    inline: Annotated[bool, Query(description="For viewers: shown in its place, not saved.")] = False,
+async def read_eager_wish(
+    account: Reader,
+    services: AppServices,
+    expires_in: ExpiresIn = None,
+    inline: Inline = False,
     redirect: Annotated[bool, Query(description="302 to the link; false tells it.")] = True,
 ) -> LinkWish:
     """The same for a route that redirects where nothing is sent."""
-    return LinkWish(expires_s=expires_in, inline=inline, redirect=redirect)
+    return LinkWish(expires_s=_choose_expiry(services, account, expires_in), inline=inline, redirect=redirect)
 
 
 EagerWish = Annotated[LinkWish, Depends(read_eager_wish)]
 """What a caller wants: where nothing is sent, it is led to the object at once."""
+
+
+def _choose_expiry(services: Services, account: Account, expires_in: int | None) -> int | None:
+    """Seconds: those that were asked for, or those that links of the caller's earlier system worked."""
+    usual_s = LINK_EXPIRES_S.get(account.compatibility or "")
+    if usual_s is None or expires_in is not None:
+        return expires_in
+    return min(usual_s, services.settings.download_url_expires_s)
 
 
 def prefers_json(accept: str) -> bool:

@@ -58,7 +58,8 @@ class RenderBody(_Form):
     callback_url: Address | None = None
 
 
-def require_asr_token(
+# A coroutine although it awaits nothing: FastAPI sends any other dependency through a thread.
+async def require_asr_token(
     services: AppServices, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> None:
     """Refuse whoever has not the token: 401. Without one in the settings nobody has: 501."""

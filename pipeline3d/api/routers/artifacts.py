@@ -32,7 +32,6 @@ async def download(
     job_id: UUID, account: Reader, services: AppServices, wish: Wish
 ) -> DownloadRead | RedirectResponse:
     """A link to the model that the job made."""
-    wish = wish.of(account, services.settings.download_url_expires_s)
     job = await read_own_job(services, account, job_id)
     return answer_link(await downloads.link_result(services, job, wish), wish)
 
@@ -63,7 +62,6 @@ async def open_artifact(
     job_id: UUID, name: KeyPart, account: Reader, services: AppServices, wish: EagerWish
 ) -> DownloadRead | RedirectResponse:
     """To the one object of the job that has this name."""
-    wish = wish.of(account, services.settings.download_url_expires_s)
     job = await read_own_job(services, account, job_id)
     return answer_link(await downloads.link_by_name(services, job, name, wish), wish)
 
@@ -73,6 +71,5 @@ async def read_artifact(
     job_id: UUID, asset: KeyPart, name: KeyPart, account: Reader, services: AppServices, wish: Wish
 ) -> DownloadRead | RedirectResponse:
     """A link to one object of the job."""
-    wish = wish.of(account, services.settings.download_url_expires_s)
     job = await read_own_job(services, account, job_id)
     return answer_link(await downloads.link_named_artifact(services, job, asset, name, wish), wish)

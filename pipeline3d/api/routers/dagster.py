@@ -35,7 +35,7 @@ router = APIRouter(include_in_schema=False, lifespan=_connections)
 METHODS = ["GET", "HEAD", "POST"]
 
 
-def _find_ui(connection: HTTPConnection) -> DagsterUi:
+async def _find_ui(connection: HTTPConnection) -> DagsterUi:
     services: Services = connection.app.state.services
     return dagster_proxy.find_uis(services.settings)[connection.url.path.split("/")[1]]
 

@@ -6,12 +6,13 @@ from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Header, Query, Request
+from fastapi import Depends, Header, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from pipeline3d.api import sharing
 from pipeline3d.api.audit import audit
 from pipeline3d.api.auth import Reader, allowed
+from pipeline3d.api.downloads import Inline
 from pipeline3d.api.file_bodies import ShareBody, SharedRead, ShareMade, ShareRead
 from pipeline3d.api.routers.artifacts import KeyPart
 from pipeline3d.api.routing import API_PREFIX, Router
@@ -26,7 +27,6 @@ router = Router(prefix=f"{API_PREFIX}/jobs", tags=["shares"])
 public_router = Router(prefix="/s", tags=["shares"])
 
 Sharer = Annotated[Account, Depends(allowed(Scope.SHARES_WRITE))]
-Inline = Annotated[bool, Query(description="For viewers: shown in its place, not saved.")]
 
 
 @router.post("/{job_id}/shares", status_code=HTTPStatus.CREATED)
