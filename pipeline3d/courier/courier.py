@@ -94,7 +94,7 @@ class Courier:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         delivery = self._under_way.pop(task)
-        if self._more_is_due:
+        if self._more_is_due or delivery.in_order:  # what comes after it may be due now
             self._bell.ring()
         if not task.cancelled() and (error := task.exception()) is not None:
             # It is due again when its lease ends. An error of a driver quotes what was stored: it stays out.
@@ -107,12 +107,16 @@ class Courier:
             return
         try:
             body = await self._outbox.body_of(delivery)
+            needless = await self._outbox.has_nothing_new(delivery, body)
         except DatabaseUnavailable:
             raise
         except Exception:
             # Left alone it would be taken again and again, for ever: its owner sees it, and the log has why.
             logger.exception("the body of delivery %s cannot be made", delivery.id)
             await self._outbox.give_up(delivery, "Its body cannot be made; the service's log says why.")
+            return
+        if needless is not None:
+            await self._outbox.drop(delivery, needless)
             return
         secrets = await self._outbox.secrets_of(delivery)
         headers = sign(delivery.message_id, datetime.now(UTC), body, secrets)

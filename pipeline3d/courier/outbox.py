@@ -17,7 +17,7 @@ from pipeline3d.database.engines import POOL_TIMEOUTS
 from pipeline3d.errors import DatabaseUnavailable
 from pipeline3d.requests import reading, webhook_outbox
 from pipeline3d.requests.event_types import JobEventType
-from pipeline3d.requests.webhook_events import PASSING_EVENTS
+from pipeline3d.requests.webhook_events import PASSING_EVENTS, STANDARD_FORMAT
 from pipeline3d.requests.webhook_outbox import Attempt
 from pipeline3d.requests.webhook_secrets import ensure_account_secret
 from pipeline3d.values import ArtifactType
@@ -52,6 +52,11 @@ class Delivery:
     def passing(self) -> bool:
         """Whether the next message makes this one useless."""
         return self.event in PASSING_EVENTS
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it is sent after those before it, and only where it says something new."""
+        return self.form != STANDARD_FORMAT and self.job_id is not None
 
 
 class Outbox:
@@ -96,6 +101,20 @@ class Outbox:
         kept = await self._run(webhook_outbox.keep_body(delivery.id, made))
         return kept[0].body if kept else made
 
+    async def has_nothing_new(self, delivery: Delivery, body: str) -> str | None:
+        """Why a message in order need not be sent: its address knows that already, or a later one says more.
+
+        None where it is to be sent. One that its owner wants to be sent again always is.
+        """
+        if not delivery.in_order or (delivery.body is not None and not delivery.failures):
+            return None
+        for told in await self._run(webhook_outbox.read_told(), the_delivery=delivery.id):
+            if delivery.failures and told.newer:
+                return "A later message says more."
+            if told.body == body:
+                return "The message before it said the same."
+        return None
+
     async def secrets_of(self, delivery: Delivery) -> tuple[str, ...]:
         """The secrets that sign it; an account that never had one gets it now."""
         if delivery.secrets:
@@ -112,6 +131,12 @@ class Outbox:
         [row] = await self._run(webhook_outbox.record_failed(attempt, disable_after_s=disable_after_s))
         reason: str | None = row.disabled_reason
         return reason
+
+    async def drop(self, delivery: Delivery, reason: str) -> None:
+        """Leave a delivery out that its receiver does not need."""
+        await self._run(
+            webhook_outbox.record_not_sent(delivery.id, delivery.attempt, reason, state="DROPPED")
+        )
 
     async def give_up(self, delivery: Delivery, reason: str) -> None:
         """Forget a delivery for which nobody listens any more."""

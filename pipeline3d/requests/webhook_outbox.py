@@ -15,6 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Float,
     Integer,
@@ -24,10 +25,12 @@ from sqlalchemy import (
     and_,
     bindparam,
     case,
+    exists,
     func,
     insert,
     literal,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -41,6 +44,7 @@ from pipeline3d.database.webhook_tables import (
     webhook_secrets,
 )
 from pipeline3d.requests.leases import make_seconds, seconds_from_now
+from pipeline3d.requests.webhook_events import STANDARD_FORMAT
 from pipeline3d.requests.webhook_secrets import previous_while_valid
 from pipeline3d.requests.webhooks import fail_waiting
 
@@ -49,6 +53,21 @@ CANDIDATES = 500
 
 # Written into the statement, not bound: only so does a prepared statement keep to the index of what waits.
 IS_PENDING = webhook_deliveries.c.state == literal_column("'PENDING'")
+
+
+_earlier = webhook_deliveries.alias("earlier")
+# Forms of earlier systems have no number for the order: they are sent in order, to one address about one job
+# one after the other. A message that failed holds nobody up; see `read_told` for what becomes of it.
+IS_ITS_TURN = or_(
+    webhook_deliveries.c.format == literal_column(f"'{STANDARD_FORMAT}'"),
+    ~exists().where(
+        _earlier.c.job_id == webhook_deliveries.c.job_id,
+        _earlier.c.url == webhook_deliveries.c.url,
+        _earlier.c.id < webhook_deliveries.c.id,
+        _earlier.c.state == literal_column("'PENDING'"),
+        _earlier.c.failures == 0,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +97,7 @@ def take_due() -> Select[Any]:
     whom it is for, and with the secrets that sign it.
     """
     host = host_of(webhook_deliveries.c.url)
-    is_due = and_(IS_PENDING, webhook_deliveries.c.next_attempt_at <= func.now())
+    is_due = and_(IS_PENDING, webhook_deliveries.c.next_attempt_at <= func.now(), IS_ITS_TURN)
     candidates = (
         select(webhook_deliveries.c.id, webhook_deliveries.c.next_attempt_at, host.label("host"))
         .where(is_due, func.array_position(bindparam("busy", type_=ARRAY(Text)), host).is_(None))
@@ -144,7 +163,7 @@ def host_of(url: ColumnElement[str]) -> ColumnElement[str]:
 def read_seconds_until_due() -> Select[Any]:
     """Seconds until the next delivery is due, below 0 where one is; None where none waits."""
     soonest = func.min(webhook_deliveries.c.next_attempt_at)
-    return select(func.extract("epoch", soonest - func.now()).label("seconds")).where(IS_PENDING)
+    return select(func.extract("epoch", soonest - func.now()).label("seconds")).where(IS_PENDING, IS_ITS_TURN)
 
 
 def read_backlog() -> Select[Any]:
@@ -153,6 +172,27 @@ def read_backlog() -> Select[Any]:
     return select(
         func.count().label("waiting"), func.greatest(func.extract("epoch", late), 0.0).label("late_s")
     ).where(IS_PENDING)
+
+
+@lru_cache(maxsize=1)
+def read_told() -> Select[Any]:
+    """What the address of `the_delivery` got last of its job (`body`), and whether a message is `newer`."""
+    this, told, newer = (webhook_deliveries.alias(name) for name in ("this", "told", "newer"))
+
+    def to_same(other: Any) -> ColumnElement[bool]:
+        return and_(other.c.job_id == this.c.job_id, other.c.url == this.c.url)
+
+    last = (
+        select(told.c.body)
+        .where(to_same(told), told.c.id < this.c.id, told.c.state == "DELIVERED")
+        .order_by(told.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    since = exists().where(to_same(newer), newer.c.id > this.c.id)
+    return select(last.label("body"), since.label("newer")).where(
+        this.c.id == bindparam("the_delivery", type_=BigInteger)
+    )
 
 
 def keep_body(delivery_id: int, body: str) -> Update:
