@@ -21,19 +21,19 @@ PAGE_HEADERS = {
 
 
 @router.get("/problems", include_in_schema=False)
-def show_problems() -> HTMLResponse:
+async def show_problems() -> HTMLResponse:
     """All codes, for people."""
     return HTMLResponse(render_page(load_problem_codes()), headers=PAGE_HEADERS)
 
 
 @router.get("/problems/{code}", include_in_schema=False)
-def show_problem(code: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,100}$")]) -> RedirectResponse:
+async def show_problem(code: Annotated[str, Path(pattern=r"^[a-z0-9_]{1,100}$")]) -> RedirectResponse:
     """Where a problem's `type` leads."""
     return RedirectResponse(f"/problems#{code}", headers=PAGE_HEADERS)
 
 
 @router.get(f"{API_PREFIX}/problems")
-def list_problems() -> list[ProblemCodeRead]:
+async def list_problems() -> list[ProblemCodeRead]:
     """All codes, for programs."""
     return [
         ProblemCodeRead(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable, Iterator
+from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import BaseRoute, Match
 
 from pipeline3d.api.app import create_app
@@ -44,7 +47,7 @@ def test_every_path_of_the_schema_is_the_same_with_and_without_a_slash_at_its_en
     ]
     assert len(operations) > 90
     for method, path in operations:
-        plain = re.sub(r"\{.*?\}", "word", path).rstrip("/")  # no id: those have a quicker route
+        plain = re.sub(r"\{.*?\}", "word", path).rstrip("/")  # no id: there is a shortcut for those
         match, endpoint, parts = find(app.routes, method, f"{plain}/")
         assert match is Match.FULL, (method, path)
         # an id that may have slashes inside takes the last one too, which its reader drops
@@ -61,6 +64,27 @@ def test_no_path_is_declared_twice(app):
         if route.path is not None
     )
     assert [path for path, times in declared.items() if times > 1] == []
+
+
+def functions_of(dependant: Dependant) -> Iterator[Callable[..., Any]]:
+    """What is called for a request: the function of a route, and all that it depends on."""
+    if dependant.call is not None:
+        yield dependant.call
+    for needed in dependant.dependencies:
+        yield from functions_of(needed)
+
+
+def test_no_request_waits_for_a_thread_before_anything_is_asked(app):
+    called = {
+        function
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute)
+        for function in functions_of(route.dependant)
+    }
+    assert len(called) > 100
+    for function in called:  # what is no coroutine is sent to a thread, of which there are forty
+        is_coroutine = iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
+        assert is_coroutine, function
 
 
 @pytest.fixture(scope="module")
