@@ -21,6 +21,7 @@ $(BIN)/python:
 .venv/.runs: $(BIN)/python pyproject.toml constraints.txt
 	@echo "Installing Pipeline3D into .venv (once; a minute or two) ..."
 	$(PIP_INSTALL) --editable .
+	@$(BIN)/python -m compileall -q pipeline3d resources
 	@touch $@
 
 .venv/.tests: .venv/.runs
@@ -31,7 +32,9 @@ $(BIN)/python:
 	$(PIP_INSTALL) --editable '.[test,lint]'
 	@touch $@
 
-demo: .venv/.runs ## start everything, turn a photo into a GLB, stop; INPUT=photo.jpg, PROMPT="a mug", MODEL=...
+# Every process of ours that starts would compile our modules anew where the environment forbids to keep them.
+demo up doctor: export PYTHONDONTWRITEBYTECODE :=
+demo: .venv/.runs ## start what a request needs, turn a photo into a GLB, stop; INPUT=photo.jpg, PROMPT="a mug", MODEL=...
 	@$(BIN)/pipeline3d demo $(if $(INPUT),--input "$(INPUT)") $(if $(PROMPT),--prompt "$(PROMPT)") \
 		$(if $(MODEL),--model "$(MODEL)") --out "$(OUT)"
 
