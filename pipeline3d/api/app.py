@@ -41,6 +41,7 @@ from pipeline3d.api.routing import API_PREFIX, add_routers
 from pipeline3d.api.schema import use_described_schema
 from pipeline3d.api.security_headers import SecurityHeaders
 from pipeline3d.api.services import Services, build_services
+from pipeline3d.api.shortcut import JobShortcut
 from pipeline3d.api.stopping import calling_on_stop
 from pipeline3d.api.upload_forms import FORM_OVERHEAD_BYTES
 from pipeline3d.errors import Pipeline3dError
@@ -62,7 +63,7 @@ EXPOSED_HEADERS = [
 ]
 ROUTERS = (
     # Those that are asked most come first, for routes are tried in their order.
-    *(jobs.quick_router, submitting.router, jobs.router),
+    *(submitting.router, jobs.router),
     *(health.router, pages.router, problems.router, previews.router, shares.public_router),
     *(accounts.router, sessions.router, keys.router, admin.router, uploads.router, events.router),
     *(artifacts.router, shares.router, models.router, products.router, webhooks.router),
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.services = services
     add_problem_handlers(app)
+    app.add_middleware(JobShortcut, handlers=app.exception_handlers)
     app.add_middleware(RequestGuard, settings=settings, larger_bodies=_larger_bodies(settings))
     app.add_middleware(
         CORSMiddleware,

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import orjson
 from fastapi import Request, Response
-from pydantic import BaseModel
 from pydantic_core import from_json
 
 from pipeline3d.api.auth import check_scope, require_account
@@ -24,24 +23,33 @@ from pipeline3d.api.bodies import JobRead
 from pipeline3d.api.compatibility import FORMS
 from pipeline3d.api.presenting import JOBS_PATH
 from pipeline3d.api.services import Services
-from pipeline3d.api.viewing import missing_job, view_known_jobs
+from pipeline3d.api.viewing import describe_known_job, missing_job
 from pipeline3d.api.waiting import wait_as_preferred
 from pipeline3d.requests import reading
 from pipeline3d.requests.accounts import Account
 from pipeline3d.values import Scope
 
-_MOMENTS = ("created_at", "updated_at", "started_at", "not_before", "lease_until", "deadline")
-"""Columns that an outlook computes with."""
+_MOMENTS = (
+    *("created_at", "updated_at", "started_at", "completed_at", "not_before", "lease_until"),
+    *("deadline", "expires_at"),
+)
+"""Columns that are times, in the spelling of Postgres."""
 _SAME_OF_ARTIFACT = ("name", "asset", "type", "content_type", "sha256", "attempt", "metadata")
 
 
 async def answer_with_job(request: Request) -> Response:
-    """GET of one job, for whoever may read jobs. The route has no other parameter than `job_id`."""
+    """GET of one job, for whoever may read jobs. The path has no other parameter than `job_id`."""
     services: Services = request.app.state.services
     given = Response()
     account = await require_account(request, services, given, None)
     check_scope(account, Scope.JOBS_READ)
-    job_id = request.path_params["job_id"]
+    return await tell_job(request, services, account, request.path_params["job_id"], given)
+
+
+async def tell_job(
+    request: Request, services: Services, account: Account, job_id: UUID, given: Response
+) -> Response:
+    """A job for whoever was let in: waited for as is preferred, in the form of the account, with a tag."""
     given.headers.update(await wait_as_preferred(services, account, job_id, request.headers.get("prefer")))
     body = await write_job(services, account, job_id)
     present = FORMS.get(account.compatibility or "")
@@ -57,10 +65,9 @@ async def write_job(services: Services, account: Account, job_id: UUID) -> bytes
     if document is None or document["user_id"] != str(account.id):
         raise missing_job(account, job_id, is_known=document is not None)
     artifacts = [_present_artifact(artifact) for artifact in document.pop("artifacts")]
-    [shown] = await view_known_jobs(services, [_as_row(document)], {})
-    whole = {**shown.__dict__, "artifacts": artifacts}
+    whole = await describe_known_job(services, _as_row(document), artifacts)
     try:
-        return orjson.dumps(whole, default=_as_json, option=orjson.OPT_UTC_Z)
+        return orjson.dumps(whole, option=orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError:  # somebody's metadata has a whole number beyond 64 bits
         return JobRead.model_validate(whole).model_dump_json().encode()
 
@@ -73,25 +80,15 @@ def _present_artifact(row: dict[str, Any]) -> dict[str, Any]:
     return {**same, "size": row["file_size_bytes"], "created_at": created_at, "url": url}
 
 
-def _as_json(value: Any) -> Any:
-    """What orjson does not know by itself: our forms."""
-    if isinstance(value, BaseModel):
-        return value.__dict__
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
-
-
 def answer_tagged(request: Request, body: bytes, given: Response) -> Response:
     """JSON with a tag of its content, or 304 where the caller has just that; with the headers of `given`."""
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    headers |= {name: given.headers[name] for name in given.headers if name != "content-length"}
     known = request.headers.get("if-none-match")
     if known is not None and is_among(tag, known):
-        answer = Response(status_code=HTTPStatus.NOT_MODIFIED)
-    else:
-        answer = Response(body, media_type="application/json")
-    answer.headers["ETag"] = tag
-    answer.headers["Cache-Control"] = "private, no-cache"
-    answer.headers.update({name: given.headers[name] for name in given.headers if name != "content-length"})
-    return answer
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def is_among(tag: str, known: str) -> bool:
@@ -101,7 +98,7 @@ def is_among(tag: str, known: str) -> bool:
 
 
 def _as_row(columns: dict[str, Any]) -> Any:
-    """Columns as attributes, as of a row; moments that are computed with as such."""
+    """Columns as attributes, as of a row; moments as such."""
     for name in _MOMENTS:
         text = columns.get(name)
         if text is not None:

@@ -26,57 +26,64 @@ def present_job(
     dagster_url: str | None,
 ) -> bodies.JobRead:
     """A job with its artifacts and, while it has one, its outlook."""
+    return bodies.JobRead(**describe_job(row, artifacts, outlook, dagster_url=dagster_url))
+
+
+def describe_job(
+    row: Row[Any], artifacts: Iterable[Any], outlook: Outlook | None, *, dagster_url: str | None
+) -> dict[str, Any]:
+    """The same as plain values, in the order of `JobRead`; checked by nobody, for they are our own."""
     path = f"{JOBS_PATH}/{row.id}"
     lineage = f"{dagster_url.rstrip('/')}/runs/{row.run_id}" if dagster_url and row.run_id else None
-    return bodies.JobRead(
-        id=row.id,
-        model_id=row.model_id,
-        kind=row.kind,
-        tier=row.tier,
-        prompt=row.prompt,
-        input_params=row.input_params,
-        params=row.params,
-        status=row.state,
-        priority=row.priority,
-        progress_percent=row.progress_percent,
-        progress=_present_progress(row),
-        attempt=row.attempt,
-        max_attempts=row.max_attempts,
-        error=_present_error(row),
-        artifacts=list(artifacts),
-        stage_seconds=row.stage_seconds,
-        links=bodies.JobLinks(
-            self=path,
-            events=f"{path}/events",
-            artifacts=f"{path}/artifacts",
-            download=f"{path}/download",
-            archive=f"{path}/archive",
-            shares=f"{path}/shares",
-            webhooks=f"{path}/webhooks",
-            cancel=f"{path}/cancel",
-            retry=f"{path}/retry",
-            rerun=f"{path}/rerun",
-            input=f"{JOBS_PATH}/{row.input_job_id}" if row.input_job_id else None,
-            lineage=lineage,
-        ),
-        tags=row.tags,
-        metadata=row.metadata,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        started_at=row.started_at,
-        completed_at=row.completed_at,
-        queue_position=outlook.position if outlook else None,
-        estimated_start_at=outlook.starts_at if outlook else None,
-        estimated_completion_at=outlook.ends_at if outlook else None,
-        held=row.held,
-        waiting_reason=outlook.waits_because if outlook else None,
-        input_job_id=row.input_job_id,
-        rerun_of=row.rerun_of,
-        batch_id=row.batch_id,
-        cost_units=float(row.cost_units),
-        deadline=row.deadline,
-        expires_at=row.expires_at,
-    )
+    return {
+        "id": row.id,
+        "model_id": row.model_id,
+        "kind": row.kind,
+        "tier": row.tier,
+        "prompt": row.prompt,
+        "input_params": row.input_params,
+        "params": row.params,
+        "status": row.state,
+        "priority": row.priority,
+        "progress_percent": row.progress_percent,
+        "progress": _describe_progress(row),
+        "attempt": row.attempt,
+        "max_attempts": row.max_attempts,
+        "error": _describe_error(row),
+        "artifacts": list(artifacts),
+        "stage_seconds": {stage: float(seconds) for stage, seconds in row.stage_seconds.items()},
+        "links": {
+            "self": path,
+            "events": f"{path}/events",
+            "artifacts": f"{path}/artifacts",
+            "download": f"{path}/download",
+            "archive": f"{path}/archive",
+            "shares": f"{path}/shares",
+            "webhooks": f"{path}/webhooks",
+            "cancel": f"{path}/cancel",
+            "retry": f"{path}/retry",
+            "rerun": f"{path}/rerun",
+            "input": f"{JOBS_PATH}/{row.input_job_id}" if row.input_job_id else None,
+            "lineage": lineage,
+        },
+        "tags": row.tags,
+        "metadata": row.metadata,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "started_at": row.started_at,
+        "completed_at": row.completed_at,
+        "queue_position": outlook.position if outlook else None,
+        "estimated_start_at": outlook.starts_at if outlook else None,
+        "estimated_completion_at": outlook.ends_at if outlook else None,
+        "held": row.held,
+        "waiting_reason": outlook.waits_because if outlook else None,
+        "input_job_id": row.input_job_id,
+        "rerun_of": row.rerun_of,
+        "batch_id": row.batch_id,
+        "cost_units": float(row.cost_units),
+        "deadline": row.deadline,
+        "expires_at": row.expires_at,
+    }
 
 
 def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:
@@ -146,33 +153,33 @@ def download_filename(job_id: UUID, artifact: Row[Any]) -> str:
     return f"{job_id}-{stored.stem[:60]}{stored.suffix}"
 
 
-def _present_progress(row: Row[Any]) -> bodies.ProgressRead:
+def _describe_progress(row: Row[Any]) -> dict[str, Any]:
     snapshot = row.progress or {}
     stages = stages_of(Kind(row.kind), row.model_id, row.params)
-    return bodies.ProgressRead(
-        percent=row.progress_percent,
-        stage=snapshot.get("stage"),
-        stage_number=snapshot.get("stage_number", 0),
-        stage_count=snapshot.get("stage_count", len(stages)),
-        message=snapshot.get("message", ""),
-    )
+    return {
+        "percent": row.progress_percent,
+        "stage": snapshot.get("stage"),
+        "stage_number": snapshot.get("stage_number", 0),
+        "stage_count": snapshot.get("stage_count", len(stages)),
+        "message": snapshot.get("message", ""),
+    }
 
 
-def _present_error(row: Row[Any]) -> bodies.ErrorRead | None:
+def _describe_error(row: Row[Any]) -> dict[str, Any] | None:
     if row.error_code is None:
         if row.state == JobState.EXPIRED:
-            return bodies.ErrorRead(
-                code="expired",
-                stage=None,
-                message="The job's deadline passed before it began.",
-                hint="Create it again, with more time.",
-                retryable=True,
-            )
+            return {
+                "code": "expired",
+                "stage": None,
+                "message": "The job's deadline passed before it began.",
+                "hint": "Create it again, with more time.",
+                "retryable": True,
+            }
         return None
-    return bodies.ErrorRead(
-        code=row.error_code,
-        stage=row.error_stage,
-        message=row.error_message,
-        hint=row.error_hint,
-        retryable=row.error_retryable,
-    )
+    return {
+        "code": row.error_code,
+        "stage": row.error_stage,
+        "message": row.error_message,
+        "hint": row.error_hint,
+        "retryable": row.error_retryable,
+    }

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from pipeline3d.api.bodies import ArtifactRead, JobRead
-from pipeline3d.api.presenting import present_artifact, present_job
+from pipeline3d.api.presenting import describe_job, present_artifact, present_job
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotYours, RequestError, UnknownJob
 from pipeline3d.requests import reading
@@ -67,6 +67,12 @@ async def view_known_jobs(
         present_job(row, artifacts.get(row.id, ()), outlooks.get(row.id), dagster_url=dagster_url)
         for row in rows
     ]
+
+
+async def describe_known_job(services: Services, row: Row[Any], artifacts: Sequence[Any]) -> dict[str, Any]:
+    """The same of one job as plain values, checked by nobody."""
+    outlooks = await _foresee(services, [row], None)
+    return describe_job(row, artifacts, outlooks.get(row.id), dagster_url=services.settings.dagster_url)
 
 
 async def _foresee(

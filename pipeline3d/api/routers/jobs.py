@@ -16,27 +16,18 @@ from pipeline3d.api.change_forms import ActionBody, ActionReport, ExpiryBody, Jo
 from pipeline3d.api.changing import amend_job, cancel_job, extend_job, hold_job, release_job, retry_job
 from pipeline3d.api.compatibility import CompatibleRoute
 from pipeline3d.api.deleting import delete_job
-from pipeline3d.api.documents import answer_tagged, answer_with_job, write_job
+from pipeline3d.api.documents import tell_job
 from pipeline3d.api.list_forms import JobChoice, JobCounts, JobListQuery
 from pipeline3d.api.listing import count_jobs, list_jobs
-from pipeline3d.api.routing import API_PREFIX, Router
+from pipeline3d.api.routing import API_PREFIX, EitherSlashRoute, Router
 from pipeline3d.api.services import AppServices, Services
 from pipeline3d.api.viewing import view_jobs
-from pipeline3d.api.waiting import Prefer, wait_as_preferred
+from pipeline3d.api.waiting import Prefer
 from pipeline3d.values import JobState
 
 router = Router(route_class=CompatibleRoute, prefix=f"{API_PREFIX}/jobs", tags=["jobs"])
 
 NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "It is as it was: see ETag."}}
-
-
-quick_router = Router()
-"""What is asked for most, answered before any other route is looked at.
-
-`read_job` does the same and describes it. An id that is none, and one in another spelling, ends up there."""
-quick_router.add_route(
-    f"{router.prefix}/{{job_id:uuid}}", answer_with_job, methods=["GET"], include_in_schema=False
-)
 
 
 @router.get("/")
@@ -61,7 +52,6 @@ async def count_own_jobs(
     return await count_jobs(services, account, choice)
 
 
-@router.get("/{job_id}", response_model=JobRead, responses=NOT_MODIFIED)
 async def read_job(
     job_id: UUID,
     account: Reader,
@@ -72,8 +62,16 @@ async def read_job(
     prefer: Prefer = None,
 ) -> Response:
     """One job; with Prefer: wait=n, once it has ended or n seconds are up."""
-    response.headers.update(await wait_as_preferred(services, account, job_id, prefer))
-    return answer_tagged(request, await write_job(services, account, job_id), response)
+    return await tell_job(request, services, account, job_id, response)
+
+
+router.add_api_route(
+    "/{job_id}",
+    read_job,
+    response_model=JobRead,
+    responses=NOT_MODIFIED,
+    route_class_override=EitherSlashRoute,  # it gives the account's form by itself, before the tag
+)
 
 
 @router.patch("/{job_id}")
