@@ -29,6 +29,8 @@ from pipeline3d.errors import InvalidParameters, RequestError
 
 MOST_TEXT_BYTES = 8 << 20
 """Of JSON and CSV, which are read into memory."""
+MOST_DEFAULT_BYTES = 32 << 20
+"""Of what stands once in a batch and is stored with each of its jobs."""
 IN_MEMORY_BYTES = 1 << 20
 PIECE_BYTES = 1 << 18
 
@@ -106,6 +108,13 @@ def _sent_json(data: bytes, name: str) -> SentBatch:
         raise RequestValidationError(
             [{"type": "json_invalid", "loc": ("body", position), "msg": ""}]
         ) from error
+
+    if len(json.dumps(body.defaults)) * len(body.jobs) > MOST_DEFAULT_BYTES:
+        raise RequestError(
+            f"The defaults, once for each job, have more than {MOST_DEFAULT_BYTES} bytes.",
+            code="body_too_large",
+            hint="Send smaller defaults, or fewer jobs at a time.",
+        )
 
     async def read_items() -> list[Item]:
         return [

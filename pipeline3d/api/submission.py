@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from pipeline3d.errors import InvalidParameters
 from pipeline3d.outbound.addresses import check_address
 from pipeline3d.requests import creation
 from pipeline3d.requests.accounts import Account
+from pipeline3d.requests.amending import LARGEST_METADATA
 from pipeline3d.requests.catalogue import (
     KINDS_OF_FILE,
     KINDS_OF_MODEL,
@@ -125,6 +127,7 @@ async def check_job(
     sent = name_input(model, body.input_params, body.input_job_id)
     checked = check_request(model, sent, prompt=body.prompt, bucket=services.settings.minio_bucket)
     check_photos(services, checked.params)
+    _require_small(body.metadata)
     _require_future(body)
     callback_events = check_callback(services, body)
     source = None
@@ -181,6 +184,18 @@ def check_callback(services: Services, body: JobCreate) -> tuple[str, ...]:
         return ()
     check_address(body.webhook_url, allowed_hosts=services.settings.pipeline3d_webhook_hosts)
     return tuple(dict.fromkeys(event.value for event in body.webhook_events))
+
+
+def _require_small(metadata: Mapping[str, Any]) -> None:
+    """Refuse metadata that no change could have made: each message about a job carries all of it."""
+    if metadata and len(json.dumps(metadata, ensure_ascii=False)) > LARGEST_METADATA:
+        message = f"The metadata has more than {LARGEST_METADATA} characters as JSON."
+        raise InvalidParameters(
+            message,
+            code="metadata_too_large",
+            hint="Keep it where you are, and send what finds it.",
+            details={"errors": [{"field": "metadata", "message": message}]},
+        )
 
 
 def _require_future(body: JobCreate) -> None:

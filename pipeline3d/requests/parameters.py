@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from jsonschema import Draft202012Validator, ValidationError
@@ -20,6 +21,14 @@ IMAGE_FIELDS = ("input_path", "image_path")
 MAX_SHOWN_CHARACTERS = 80
 MAX_TOLD_CHARACTERS = 4000
 """Of an error's message or hint."""
+MOST_TOLD = 20
+"""Wrong values that a refusal names. More help nobody, and a body may hold hundreds of thousands."""
+MOST_NAMES = 10
+"""Unknown parameters that one of them lists."""
+MOST_ENTRIES = 100
+"""Of a list for which the schema has no limit: comparing its entries with each other takes their square."""
+MOST_VALUES = 10_000
+"""In all parameters together."""
 MAX_DEPTH = 20
 """Levels of nesting: far more than any parameter has, far fewer than would exhaust the stack."""
 
@@ -59,11 +68,17 @@ def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> d
 
     `InvalidParameters` with one entry per wrong field.
     """
-    unstorable = [_problem(path, value, _UNSTORABLE) for path, value in _unstorable_values(sent)]
+    # Before the schema is looked at, which takes longer the more there is of anything.
+    if too_many := _count_too_many(schema, sent):
+        raise _invalid(too_many)
+    unstorable = [
+        _problem(path, value, _UNSTORABLE) for path, value in islice(_unstorable_values(sent), MOST_TOLD)
+    ]
     if unstorable:
         raise _invalid(unstorable)
     # The schema describes both names of the picture as optional, so that which is missing is said in words.
-    problems = [describe_violation(error) for error in _validator_of(schema).iter_errors(sent)]
+    violations = islice(_validator_of(schema).iter_errors(sent), MOST_TOLD)
+    problems = [describe_violation(error) for error in violations]
     if problems:
         raise _invalid(sorted(problems, key=lambda problem: problem["field"]))
     properties: Mapping[str, Any] = schema.get("properties", {})
@@ -74,6 +89,42 @@ def complete_parameters(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> d
         name: _normalised(properties.get(name, {}), value)
         for name, value in {**defaults, **preset, **sent}.items()
     }
+
+
+def _count_too_many(schema: Mapping[str, Any], sent: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The parameters that have more entries than they may, or all of them together."""
+    rules = schema.get("properties", {})
+    if _holds_more_values(sent, MOST_VALUES):
+        return [_too_many("", MOST_VALUES, "the parameters together")]
+    most_of = {name: rules.get(name, {}).get("maxItems", MOST_ENTRIES) for name in sent}
+    return [
+        _too_many(name, most_of[name], _cut(name))
+        for name, value in sent.items()
+        if isinstance(value, list) and len(value) > most_of[name]
+    ][:MOST_TOLD]
+
+
+def _too_many(field: str, most: int, what: str) -> dict[str, Any]:
+    allowed = f"at most {most} values"
+    return {
+        "field": _cut(field),
+        "message": f"{what} may have {allowed}; more came.",
+        "got": "more",
+        "allowed": allowed,
+    }
+
+
+def _holds_more_values(value: Any, most: int) -> bool:
+    """Whether there are more values than that in lists and objects, at any depth."""
+    left, waiting = most, [value]
+    while waiting:
+        inner = waiting.pop()
+        if isinstance(inner, Mapping | list):
+            left -= len(inner)
+            if left < 0:
+                return True
+            waiting.extend(inner.values() if isinstance(inner, Mapping) else inner)
+    return False
 
 
 _VALIDATORS: dict[int, tuple[Mapping[str, Any], Draft202012Validator]] = {}
@@ -116,9 +167,12 @@ def describe_violation(error: ValidationError) -> dict[str, Any]:
     if error.validator == "additionalProperties":
         allowed = sorted(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(allowed))
+        named = ", ".join(_cut(name) for name in unknown[:MOST_NAMES])
+        more = len(unknown) - MOST_NAMES
+        named += f" and {more} more" if more > 0 else ""
         return {
-            "field": ".".join(filter(None, (path, unknown[0]))),
-            "message": f"{', '.join(unknown)} is no parameter of this model; it has {', '.join(allowed)}.",
+            "field": ".".join(filter(None, (path, _cut(unknown[0])))),
+            "message": f"{named} is no parameter of this model; it has {', '.join(allowed)}.",
             "allowed": allowed,
         }
     if error.validator == "required":
@@ -152,9 +206,7 @@ def _allowed(rule: Mapping[str, Any]) -> str:
 
 
 def _problem(field: str, value: Any, allowed: str) -> dict[str, Any]:
-    shown = repr(value) if isinstance(value, str) else str(value)
-    if len(shown) > MAX_SHOWN_CHARACTERS:
-        shown = shown[:MAX_SHOWN_CHARACTERS] + "…"
+    shown = _cut(repr(value) if isinstance(value, str) else str(value))
     shown = shown.encode("utf-8", "replace").decode().replace("\x00", "\\x00")
     return {
         "field": field,
@@ -162,6 +214,10 @@ def _problem(field: str, value: Any, allowed: str) -> dict[str, Any]:
         "got": shown,
         "allowed": allowed,
     }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"
 
 
 def _invalid(problems: list[dict[str, Any]]) -> InvalidParameters:

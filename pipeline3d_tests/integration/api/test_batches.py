@@ -51,6 +51,12 @@ def jobs_of(api):
 
 
 class TestJson:
+    def test_defaults_that_would_fill_the_memory_are_refused(self, api):
+        """They stand in a body once, and in each of a thousand jobs."""
+        body = {"defaults": {**CUP, "metadata": {"a": "b" * 90_000}}, "jobs": [{}] * 1000}
+        assert problem_of(api.http.post(BATCH, json=body), 413)["code"] == "body_too_large"
+        assert jobs_of(api) == []
+
     def test_all_become_jobs_in_their_order_with_the_defaults_below_what_each_says(self, api, ledger):
         body = {
             "name": "mugs",

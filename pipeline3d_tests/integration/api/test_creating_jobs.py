@@ -88,6 +88,12 @@ def test_a_job_is_stored_complete_and_told_to_the_dispatcher(api, ledger):
         ({"model_id": ""}, 422, "invalid_request"),
         ({"model_id": "a\x00"}, 422, "invalid_request"),
         ({"tags": ["x"] * 21}, 422, "invalid_request"),
+        (
+            {"model_id": "sculpt-v1", "prompt": "a mug", "metadata": {"a": "é" * 100_000}},
+            422,
+            "metadata_too_large",
+        ),
+        ({"input_params": {"formats": [{"n": n} for n in range(9_000)]}}, 422, "invalid_parameters"),
         ({"metadata": {"deep": [[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]}}, 422, "invalid_request"),
     ],
 )

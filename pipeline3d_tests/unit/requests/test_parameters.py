@@ -73,6 +73,42 @@ def test_a_wrong_parameter_is_named_with_what_came_and_what_is_allowed(sent, fie
     caught.value.message.encode()  # it can be sent
 
 
+MANY = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "formats": {"type": "array", "items": {"enum": ["obj", "stl"]}, "uniqueItems": True},
+        "photos": {"type": "array", "items": {"type": "string"}, "maxItems": 8, "uniqueItems": True},
+        "scenes": {"type": "array", "items": {"type": "object"}, "maxItems": 2000},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        ({"formats": [0] * 300_000}, ""),
+        ({"formats": [{"a": n} for n in range(4_000)]}, "formats"),  # compared with each other: for minutes
+        ({"photos": ["x"] * 9}, "photos"),
+        ({"scenes": [{"a": 1}] * 2_001}, "scenes"),
+        ({"scenes": [{"a": [1] * 50}] * 2_000}, ""),
+        ({f"unknown {n}": 0 for n in range(9_000)}, "unknown 0"),
+        ({"x" * 900_000: 0}, "x" * 80 + "…"),
+        ({"formats": [math.nan] * 90}, "formats.0"),
+    ],
+)
+def test_what_is_too_much_is_refused_shortly_and_not_looked_at(sent, field):
+    with pytest.raises(InvalidParameters) as caught:
+        complete_parameters(MANY, sent)
+    assert caught.value.details["errors"][0]["field"] == field
+    assert len(str(caught.value.details)) + len(caught.value.message) < 20_000
+
+
+def test_as_many_entries_as_a_schema_allows_are_taken():
+    sent = {"scenes": [{"a": 1}] * 2_000, "formats": ["obj", "stl"]}
+    assert complete_parameters(MANY, sent) == sent
+
+
 def test_every_wrong_parameter_is_named_at_once():
     with pytest.raises(InvalidParameters) as caught:
         complete_parameters(SCHEMA, {"seed": -1, "quality": "best", "size_m": 99})
