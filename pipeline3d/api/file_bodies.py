@@ -84,7 +84,7 @@ class ShareRead(BaseModel):
 class ShareMade(ShareRead):
     """A new share link: the only time that its address and token are shown."""
 
-    url: str
+    url: str = Field(description="With the host that API_URL names; a path where it is not set.")
     token: str
 
 

@@ -39,10 +39,12 @@ PUBLIC_HEADERS = {
 """Of all that a share link answers. Any page may read it: who has the link needs nothing else."""
 
 
-async def create_share(
-    services: Services, user_id: UUID, job: Row[Any], body: ShareBody, base_url: str
-) -> ShareMade:
-    """A new link to a job of the caller; the token is told this once."""
+async def create_share(services: Services, user_id: UUID, job: Row[Any], body: ShareBody) -> ShareMade:
+    """A new link to a job of the caller; the token is told this once.
+
+    It is a path where the installation does not know its own address: whatever name the request came under
+    may be made up, and the link would be kept.
+    """
     token = sharing.generate_token()
     made = await services.first(
         sharing.create_share(new_job_id(), user_id, job.id, token, body.scope, body.expires_in_s)
@@ -53,8 +55,7 @@ async def create_share(
             code="too_many_shares",
             hint="Revoke one that nobody needs.",
         )
-    base = (services.settings.api_url or base_url).rstrip("/")
-    return ShareMade(**_fields(made), url=f"{base}/s/{token}", token=token)
+    return ShareMade(**_fields(made), url=f"{services.settings.api_url or ''}/s/{token}", token=token)
 
 
 async def list_shares(services: Services, job: Row[Any]) -> list[ShareRead]:

@@ -30,12 +30,10 @@ Sharer = Annotated[Account, Depends(allowed(Scope.SHARES_WRITE))]
 
 
 @router.post("/{job_id}/shares", status_code=HTTPStatus.CREATED)
-async def create_share(
-    job_id: UUID, body: ShareBody, request: Request, account: Sharer, services: AppServices
-) -> ShareMade:
+async def create_share(job_id: UUID, body: ShareBody, account: Sharer, services: AppServices) -> ShareMade:
     """A stable link to what the job made, for people without an account. Shown this once."""
     job = await read_own_job(services, account, job_id)
-    made = await sharing.create_share(services, account.id, job, body, str(request.base_url))
+    made = await sharing.create_share(services, account.id, job, body)
     told = {"job": str(job_id), "scope": body.scope, "expires_in_s": body.expires_in_s}
     await audit(services, account, Action.SHARE_CREATED, f"share:{made.id}", told)
     return made

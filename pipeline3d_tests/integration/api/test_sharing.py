@@ -71,7 +71,7 @@ def path_of(made):
 def test_a_link_is_told_once_and_only_its_hash_is_kept(api, job_id):
     made = share(api, job_id)
     assert len(made["token"]) >= 43, "256 bits"
-    assert made["url"] == f"{str(api.http.base_url).rstrip('/')}/s/{made['token']}"
+    assert made["url"] == path_of(made)
     [row] = api.rows.run(share_links.select())
     assert made["token"] not in str(row)
     assert row.token_hash == sharing.hash_token(made["token"])
@@ -80,10 +80,28 @@ def test_a_link_is_told_once_and_only_its_hash_is_kept(api, job_id):
     assert [one["id"] for one in listed.json()] == [made["id"]]
 
 
-def test_the_address_is_the_one_that_others_know(api, job_id, api_settings):
-    with serving({**api_settings, "api_url": "https://3d.example.com"}) as url:
-        api.http.base_url = url
-        assert share(api, job_id)["url"].startswith("https://3d.example.com/s/")
+FORGED = {
+    "host": "evil.example.com",
+    "x-forwarded-host": "evil.example.com",
+    "x-forwarded-proto": "https",
+    "forwarded": "host=evil.example.com;proto=https",
+}
+
+
+@pytest.mark.parametrize("known", [None, "https://3d.example.com"])
+def test_the_address_is_the_one_that_the_installation_knows_whatever_name_was_asked_for(
+    api, job_id, api_settings, known
+):
+    # even a proxy that is trusted says nothing of the host
+    with serving({**api_settings, "api_url": known, "trusted_proxies": ["127.0.0.1"]}) as url:
+        for forged in ({}, FORGED):
+            answer = httpx.post(
+                f"{url}{JOBS}/{job_id}/shares", json={}, headers={**api.http.headers, **forged}
+            )
+            made = answer.json()
+            assert (answer.status_code, made["url"]) == (201, f"{known or ''}{path_of(made)}")
+            assert "evil" not in answer.text + str(answer.headers)
+            assert httpx.get(f"{url}{path_of(made)}", headers=AS_JSON).status_code == 200
 
 
 @pytest.mark.parametrize("scope", list(OPENED))
