@@ -63,7 +63,7 @@ def up() -> None:
 @click.option("--model", "model_id", help="If not given: inflate-v1 for a photo, sculpt-v1 for a text.")
 @explains_errors
 def demo(photo: Path | None, out: Path, prompt: str | None, model_id: str | None) -> None:
-    """Start everything, make a model of a photo or a text, print a summary, stop."""
+    """Start all but the pages of Dagster, make a model of a photo or a text, print a summary, stop."""
     from pipeline3d.running import demonstrate
 
     model_id = model_id or ("sculpt-v1" if prompt else "inflate-v1")
@@ -110,18 +110,31 @@ def courier() -> None:
 
 
 @main.command()
+@click.option("--only", type=click.Choice(["jobs", "dagster"]), help="One of the two databases.")
 @explains_errors
-def migrate() -> None:
+def migrate(only: str | None) -> None:
     """Bring the tables of the jobs database and of Dagster's to this version."""
+    installation = _installation()
+    if only != "dagster":
+        _migrate_jobs(installation)
+    if only != "jobs":
+        _migrate_dagster(installation)
+
+
+def _migrate_jobs(installation: Installation) -> None:
     from pipeline3d.database.migration import migrate as migrate_jobs
+    from pipeline3d.installation import require
+
+    revision = migrate_jobs(require(installation.settings.database_url, "DATABASE_URL"))
+    click.echo(f"jobs database: at revision {revision}")
+
+
+def _migrate_dagster(installation: Installation) -> None:
     from pipeline3d.installation import require
     from pipeline3d.launch.dagster_storage import migrate_dagster
 
-    installation = _installation()
-    revision = migrate_jobs(require(installation.settings.database_url, "DATABASE_URL"))
-    click.echo(f"jobs database: at revision {revision}")
-    dagster_url = require(installation.settings.dagster_pg_url, "DAGSTER_PG_URL")
-    changed = migrate_dagster(dagster_url, installation.environment)
+    url = require(installation.settings.dagster_pg_url, "DAGSTER_PG_URL")
+    changed = migrate_dagster(url, installation.environment)
     click.echo("dagster database: " + ("migrated" if changed else "up to date"))
 
 

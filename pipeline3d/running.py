@@ -52,7 +52,8 @@ def running_stack(console: Console, *, stays: bool) -> Iterator[tuple[Installati
             checkout=CHECKOUT,
             after=tuple(server.name for server in servers),
             host=installation.settings.pipeline3d_host,
-            lineage=stays and installation.settings.pipeline3d_lineage_ui,
+            visited=stays,
+            lineage=installation.settings.pipeline3d_lineage_ui,
         )
         show = (lambda line: console.print(line, markup=False, highlight=False)) if stays else None
         with Stack(lock, show=show) as stack:

@@ -27,7 +27,8 @@ def read_revision(connection: Connection) -> str | None:
 @cache
 def newest_revision() -> str:
     """The revision that no other one follows. Raises ValueError where that is not exactly one."""
-    revisions, followed = set(), set()
+    revisions: set[str] = set()
+    followed: set[str] = set()
     for file in (MIGRATIONS / "versions").glob("*.py"):
         for name, value in _ASSIGNED.findall(file.read_text(encoding="utf-8")):
             (revisions if name == "revision" else followed).add(value)

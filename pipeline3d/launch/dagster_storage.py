@@ -7,18 +7,17 @@ for importing Dagster.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import psycopg
 
 from pipeline3d.errors import ServerFailure
+from pipeline3d.log_masking import mask
 
 MARK = "pipeline3d_dagster_version"
 """A table of one row: the version of Dagster whose migrations the database has seen."""
-LONGEST_MIGRATION_S = 3600.0
 
 
 def migrate_dagster(url: str, environment: Mapping[str, str]) -> bool:
@@ -29,21 +28,36 @@ def migrate_dagster(url: str, environment: Mapping[str, str]) -> bool:
         connection.execute("SELECT pg_advisory_lock(%s)", (0x7033_6464,))
         if _read_mark(connection) == wanted:
             return False
-        done = subprocess.run(
-            [sys.executable, "-m", "dagster", "instance", "migrate"],
-            env={**os.environ, **environment},
-            cwd=environment.get("DAGSTER_HOME"),
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_MIGRATION_S,
-        )
-        if done.returncode != 0:
-            raise ServerFailure(
-                f"Dagster's database could not be migrated:\n{done.stderr.strip()[-2000:]}",
-                code="dagster_migration_failed",
-            )
+        with _seen_as(environment):
+            _upgrade()
         _write_mark(connection, wanted)
     return True
+
+
+def _upgrade() -> None:
+    """What `dagster instance migrate` does, without loading what it only describes."""
+    from dagster import DagsterInstance
+
+    try:
+        with DagsterInstance.get() as instance:
+            instance.upgrade()
+    except Exception as error:  # Dagster's, its driver's, or those of a migration
+        raise ServerFailure(
+            f"Dagster's database could not be migrated: {mask(str(error))[-2000:]}",
+            code="dagster_migration_failed",
+        ) from error
+
+
+@contextmanager
+def _seen_as(environment: Mapping[str, str]) -> Iterator[None]:
+    """Dagster reads its addresses from the environment of the process."""
+    before = dict(os.environ)
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _read_mark(connection: psycopg.Connection) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -22,6 +23,7 @@ from pipeline3d.local.supervision import Program, ready_file
 _SERVER_STOP_S = 3
 _DAEMON = [sys.executable, "-m", "pipeline3d.launch.daemon", "--workspace", "workspace.yaml"]
 _SERVICE_STOP_S = 3
+DAGSTER_TABLES = "migrate-dagster"
 _MOST_SOCKET_BYTES = 1 << 20
 _SLOW_POLL_MS = 10_000
 
@@ -86,23 +88,31 @@ def plan_services(
     checkout: Path,
     after: tuple[str, ...],
     host: str = LOOPBACK,
+    visited: bool = True,
     lineage: bool = True,
 ) -> list[Program]:
     """What stands on the servers named in `after`.
 
+    One that is not `visited`, as for a demo, has no pages of Dagster, and its courier keeps nobody waiting.
     `lineage` is the read-only Dagster UI. Only the API listens on `host`: all else is for this machine, and
     the pages of Dagster are reached through the API.
     """
     services = [
-        _plan_preparation("migrate", environment, checkout, after=after),
-        _plan_preparation("seed", environment, checkout, after=("migrate",)),
+        _plan_preparation("migrate", ["migrate", "--only", "jobs"], environment, checkout, after=after),
+        # Beside the other one: the API and the workers wait for the tables of jobs only.
+        _plan_preparation(
+            DAGSTER_TABLES, ["migrate", "--only", "dagster"], environment, checkout, after=after
+        ),
+        _plan_preparation("seed", ["seed"], environment, checkout, after=("migrate",)),
         _plan_api(environment, checkout, host),
         _plan_code_server(environment, checkout, after),
         _plan_daemon(environment, checkout),
         _plan_worker(environment, checkout),
-        _plan_courier(environment, checkout),
-        _plan_webserver(environment, checkout),
     ]
+    if not visited:
+        everything = tuple(service.name for service in services)
+        return [*services, replace(_plan_courier(environment, checkout), after=everything, awaited=False)]
+    services += [_plan_courier(environment, checkout), _plan_webserver(environment, checkout)]
     if lineage:
         services.append(_plan_lineage(environment, checkout, tuple(service.name for service in services)))
     return services
@@ -115,12 +125,17 @@ def _tells_ready(name: str, environment: Mapping[str, str]) -> _SaysSo:
 
 
 def _plan_preparation(
-    name: str, environment: Mapping[str, str], checkout: Path, *, after: tuple[str, ...]
+    name: str,
+    command: list[str],
+    environment: Mapping[str, str],
+    checkout: Path,
+    *,
+    after: tuple[str, ...],
 ) -> Program:
-    """A command of our own that ends, and that must have succeeded before the rest begins."""
+    """A command of our own that ends, and that must have succeeded before others begin."""
     return Program(
         name=name,
-        command=[sys.executable, "-m", "pipeline3d.cli", name],
+        command=[sys.executable, "-m", "pipeline3d.cli", *command],
         environment=environment,
         directory=checkout,
         after=after,
@@ -169,7 +184,7 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path) -> Program:
         # The sensor thread says it after its first round: the process alone proves nothing.
         **_tells_ready("daemon", environment),
         directory=checkout,
-        after=("migrate", "code-server"),
+        after=("migrate", DAGSTER_TABLES, "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 
@@ -212,7 +227,7 @@ def _plan_webserver(environment: Mapping[str, str], checkout: Path) -> Program:
         environment=environment,
         directory=checkout,
         ready=HttpProbe(url=f"http://{LOOPBACK}:{port}/dagster/server_info"),
-        after=("migrate", "code-server"),
+        after=("migrate", DAGSTER_TABLES, "code-server"),
         stop_timeout_s=_SERVICE_STOP_S,
     )
 

@@ -38,7 +38,7 @@ def plan_all(embedded=BOTH, **options):
 def test_everything_stands_on_the_servers_and_on_a_prepared_database():
     levels = [{program.name for program in level} for level in plan_levels(plan_all())]
     assert levels[0] == {"postgres", "objects"}
-    assert levels[1] == {"migrate", "code-server"}
+    assert levels[1] == {"migrate", "migrate-dagster", "code-server"}
     assert levels[2] == {"seed", "api", "daemon", "worker", "courier", "webserver"}
     assert levels[3] == {"lineage"}
     assert len(levels) == 4
@@ -47,6 +47,13 @@ def test_everything_stands_on_the_servers_and_on_a_prepared_database():
 def test_nobody_waits_for_the_read_only_page_and_it_can_be_left_out():
     assert [program.name for program in plan_all() if not program.awaited] == ["lineage"]
     assert "lineage" not in [program.name for program in plan_all(lineage=False)]
+
+
+def test_a_demo_has_no_pages_of_dagster_and_waits_for_no_courier():
+    planned = plan_all(visited=False)
+    assert not {"webserver", "lineage"} & {program.name for program in planned}
+    assert [program.name for program in planned if not program.awaited] == ["courier"]
+    assert plan_levels(planned)[-1] == [program for program in planned if program.name == "courier"]
 
 
 def test_only_the_api_listens_where_others_reach_it():
@@ -69,6 +76,7 @@ def test_with_servers_elsewhere_only_ours_is_started():
     names = [program.name for program in plan_all(embedded=frozenset())]
     assert names == [
         "migrate",
+        "migrate-dagster",
         "seed",
         "api",
         "code-server",
