@@ -52,6 +52,7 @@ test: export PYTHONDONTWRITEBYTECODE :=
 # what rembg would compile for a minute runs as it is: its inputs are small here
 test: export NUMBA_DISABLE_JIT := 1
 test: .venv/.tests ## run the tests against real servers
+	-@$(BIN)/python -m pipeline3d_tests.browser_package
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.lints ## style, types, import rules; changes nothing

@@ -11,6 +11,7 @@ pytest_plugins = [
     "pipeline3d_tests.servers",
     "pipeline3d_tests.integration.requests.database_fixtures",
     "pipeline3d_tests.integration.api.api_fixtures",
+    "pipeline3d_tests.browsers",
 ]
 
 LONGEST_FILES = (

@@ -51,7 +51,7 @@ async function attempt(action) {
 function showSession(session) {
   csrfToken = session && session.csrf_token;
   $("sign-in").hidden = Boolean(session) && !wanted;
-  $("work").hidden = !$("sign-in").hidden;
+  $("work").hidden = $("sign-out").hidden = !$("sign-in").hidden;
   if (session && !models.length) attempt(loadModels);
 }
 

@@ -79,10 +79,9 @@ const studioControls = (() => {
     form.querySelectorAll("[aria-invalid]").forEach((element) => element.removeAttribute("aria-invalid"));
   }
 
-  // Shows each error at its control and goes to the first one; returns those that have no control here.
+  // Shows each error at its control and goes to the uppermost; returns those that have no control here.
   function mark(errors) {
     const unplaced = [];
-    let first = null;
     for (const error of errors) {
       const name = studioForms.nameOf(error.field);
       const element = document.getElementById(name === "prompt" ? name : idOf(name));
@@ -94,9 +93,9 @@ const studioControls = (() => {
       place.textContent = [place.textContent, error.message].filter(Boolean).join(" ");
       element.setAttribute("aria-invalid", "true");
       reveal(element);
-      first = first || (element.matches("fieldset") ? element.querySelector("input") : element);
     }
-    if (first) first.focus();
+    const first = unplaced.length < errors.length && document.querySelector("#create [aria-invalid]");
+    if (first) (first.matches("fieldset") ? first.querySelector("input") : first).focus();
     return unplaced;
   }
 

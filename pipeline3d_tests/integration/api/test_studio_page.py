@@ -1,12 +1,8 @@
-"""The studio page: its calls everywhere, and itself in a real browser where there is one.
-
-Without playwright or Chromium its calls are tested all the same, as they stand in its script.
-"""
+"""The studio page in a real browser, and its calls as they stand in its script, for which none is needed."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import httpx
@@ -16,45 +12,10 @@ from pipeline3d.api import app as the_app
 from pipeline3d.database.access_tables import sessions
 from pipeline3d.database.tables import jobs
 from pipeline3d.values import ArtifactType
+from pipeline3d_tests.browsers import sign_in
 from pipeline3d_tests.integration.api.api_fixtures import draw_png
 from pipeline3d_tests.integration.requests.database_fixtures import PASSWORD, USERNAME
 from pipeline3d_tests.servers import wait_until
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="only the calls of the page are tested")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium: only the calls of the page are tested")
-    with playwright.sync_playwright() as driver:
-        # The store of the tests allows the origin of another page; that it allows one has a test of its own.
-        arguments = ["--no-sandbox", "--disable-web-security"]
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def page(browser, api_url, engine):
-    """The studio, and on `page.troubles` whatever the browser complains of."""
-    opened = browser.new_page()
-    opened.troubles = []
-    opened.on("pageerror", lambda error: opened.troubles.append(str(error)))
-    opened.on("console", lambda line: line.type == "error" and opened.troubles.append(line.text))
-    opened.goto(f"{api_url}/studio")
-    opened.wait_for_selector("#sign-in", state="visible")
-    opened.troubles.clear()  # that nobody is signed in yet is a 401
-    yield opened
-    opened.close()
-
-
-def sign_in(page):
-    page.fill("input[name=username]", USERNAME)
-    page.fill("input[name=password]", PASSWORD)
-    page.click("#sign-in button")
-    page.wait_for_selector("#work", state="visible")
 
 
 def test_a_person_signs_in_makes_a_request_cancels_it_and_signs_out(page, rows):
@@ -149,6 +110,7 @@ def test_what_the_service_refuses_is_told_at_its_control(page, rows):
     assert "ftp://shop.example.com/2.jpg" in page.inner_text("#param-image_urls-wrong")
     assert page.inner_text("#param-product_id-wrong") == ""
     assert "settings" in page.inner_text("#problem")
+    assert page.evaluate("document.activeElement.id") == "param-shop"  # the uppermost
     assert rows.run(jobs.select()) == []
 
 
@@ -181,6 +143,15 @@ def test_every_control_has_a_label_and_is_drawn_for_every_ready_model(page, api)
     assert page.troubles == []
 
 
+@pytest.fixture(scope="module")
+def scripts(browser, api_url):
+    """A page for those who only call the functions of its scripts, which keep nothing."""
+    opened = browser.new_page()
+    opened.goto(f"{api_url}/studio")
+    yield opened
+    opened.close()
+
+
 @pytest.mark.parametrize(
     ("rule", "given", "sent"),
     [
@@ -202,16 +173,16 @@ def test_every_control_has_a_label_and_is_drawn_for_every_ready_model(page, api)
         ({"type": "array", "items": {"type": "object"}}, '[{"a": 1}]', [{"a": 1}]),
     ],
 )
-def test_a_control_is_sent_as_its_schema_has_it_and_only_where_it_was_changed(page, rule, given, sent):
+def test_a_control_is_sent_as_its_schema_has_it_and_only_where_it_was_changed(scripts, rule, given, sent):
     ask = """([rule, given]) => {
         const model = {kind: "probe", parameters_schema: {properties: {it: rule}}};
         return studioForms.paramsOf(studioForms.controlsOf(model), {it: given});
     }"""
     expected = {} if sent is None else {"it": sent}
-    assert page.evaluate(ask, [rule, given]) == {"params": expected, "errors": []}
+    assert scripts.evaluate(ask, [rule, given]) == {"params": expected, "errors": []}
 
 
-def test_what_a_quality_decides_is_sent_whenever_somebody_chooses_it(page):
+def test_what_a_quality_decides_is_sent_whenever_somebody_chooses_it(scripts):
     schema = {
         "properties": {
             "quality": {"enum": ["fast", "balanced"], "default": "balanced", "description": "How fine."},
@@ -226,7 +197,7 @@ def test_what_a_quality_decides_is_sent_whenever_somebody_chooses_it(page):
         const values = {quality: "fast", grid: "8", shape: "no JSON"};
         return [controls, studioForms.paramsOf(controls, values)];
     }"""
-    controls, read = page.evaluate(ask, schema)
+    controls, read = scripts.evaluate(ask, schema)
     assert [control["name"] for control in controls] == ["shape", "quality", "grid"]
     assert controls[1]["help"] == "How fine. fast: Grid 4. balanced: Grid 8."
     assert controls[2]["placeholder"] == "by quality"
