@@ -99,5 +99,5 @@ def gather(look: Callable[[], Any], *, what: str, deadline_s: float = 30.0) -> A
         found.extend([seen] if seen else [])
         return bool(found)
 
-    wait_until(it_is_there, what=what, deadline_s=deadline_s)
+    wait_until(it_is_there, what=what, deadline_s=deadline_s, interval_s=0.1)
     return found[0]

@@ -35,6 +35,8 @@ FINISH_DEADLINE_S = 120.0
 CANCEL_DEADLINE_S = 12.0
 TOLD_WITHIN_S = 5.0
 """A webhook arrives well within a second; a busy machine is given more."""
+LOOK_EVERY_S = 0.3
+"""A question to Dagster's webserver takes it tens of milliseconds, which what is waited for needs itself."""
 
 LAUNCH_RUN = """
 mutation ($params: ExecutionParams!) { launchRun(executionParams: $params) {
@@ -166,7 +168,7 @@ def test_a_web_app_watches_is_told_shares_and_deletes_until_nothing_is_left(inst
         types = [event.type for event in client.watch(job_id)]
         assert (types[0], types[-1]) == ("job.snapshot", "job.succeeded")
         assert {"job.started", "job.progress", "job.artifact"} <= set(types)
-        wait_until(lambda: handler.told, what="the webhook", deadline_s=20)
+        wait_until(lambda: handler.told, what="the webhook")
         [(moment, message)] = handler.told
     job = client.get_job(job_id)
     assert (message["type"], message["data"]["id"]) == ("job.succeeded", job_id)
@@ -177,7 +179,11 @@ def test_a_web_app_watches_is_told_shares_and_deletes_until_nothing_is_left(inst
     assert all(traces_of(installation, job_id).values())
     client.delete(job_id)
     assert httpx.get(share["url"]).status_code == 404
-    wait_until(lambda: not any(traces_of(installation, job_id).values()), what="the removal", interval_s=0.3)
+    wait_until(
+        lambda: not any(traces_of(installation, job_id).values()),
+        what="the removal",
+        interval_s=LOOK_EVERY_S,
+    )
 
 
 def test_a_run_launched_by_hand_and_a_backfill_of_two_partitions_work(installation, client, photo):
@@ -207,7 +213,12 @@ def test_a_run_launched_by_hand_and_a_backfill_of_two_partitions_work(installati
         assert filled not in {"FAILED", "COMPLETED_FAILED"}
         return run == "SUCCESS" and filled == "COMPLETED_SUCCESS"
 
-    wait_until(both_succeeded, what="the run and the backfill", deadline_s=FINISH_DEADLINE_S)
+    wait_until(
+        both_succeeded,
+        what="the run and the backfill",
+        deadline_s=FINISH_DEADLINE_S,
+        interval_s=LOOK_EVERY_S,
+    )
     assert client.get_job(UUID(first))["status"] == "SUCCEEDED"
 
 
@@ -305,7 +316,7 @@ def test_a_cancelled_request_ends_with_all_its_processes_and_is_not_tried_again(
         runs = [dagster_run_of(installation, job_id)["status"] for job_id in running]
         return runs == ["CANCELED"] * 2 and not installation.ask_jobs("SELECT 1 FROM launched_runs")
 
-    wait_until(all_are_closed, what="the end of the runs in Dagster", deadline_s=20)
+    wait_until(all_are_closed, what="the end of the runs in Dagster", interval_s=LOOK_EVERY_S)
 
 
 def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, client):
@@ -320,6 +331,7 @@ def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, c
     wait_until(
         lambda: dagster_run_of(installation, job_id)["status"] == "CANCELED",
         what="the end of the run in Dagster",
+        interval_s=LOOK_EVERY_S,
     )
 
 

@@ -2,7 +2,8 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -11,23 +12,20 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from pipeline3d.database.engines import create_sync_engine
-from pipeline3d.database.migration import migrate
-from pipeline3d.database.tables import users
 from pipeline3d.definitions import build_definitions
-from pipeline3d.requests import creation
-from pipeline3d.requests.catalogue import Readiness, check_request, load_catalogue
+from pipeline3d.requests import accounts, creation
+from pipeline3d.requests.catalogue import Readiness, check_request
 from pipeline3d.requests.fleet import Fleet
 from pipeline3d.requests.ledger import JobLedger
-from pipeline3d.requests.seeding import seed
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
 from pipeline3d.values import Family, Kind, route_of, stages_of
+from pipeline3d_tests.integration.requests.database_fixtures import USERNAME
+from pipeline3d_tests.servers import ObjectStoreServer
 from resources.catalogue import shipped_model
 from resources.models import close_models
 
 UPSTREAM = Path(__file__).parents[2] / "wrapper_scripts"
-CATALOGUE = Path(__file__).parents[3] / "resources" / "catalogue.json"
 PARAMS = {"quality": "fast", "foreground_ratio": 0.85, "texture_resolution": 512, "size_m": 1.0, "seed": 0}
 PROBE_PARAMS = {"work_s": 0, "in_subprocess": False, "transient_failures": 0, "fails": False}
 
@@ -162,66 +160,66 @@ class Workbench:
             return list(connection.execute(query, {"id": job_id}).scalars())
 
 
-@pytest.fixture(scope="session")
-def seeded_template(postgres_server) -> str:
-    """The name of a database with tables, a user and the catalogue, to be copied."""
-    url = postgres_server.fresh_database()
-    migrate(url)
-    engine = create_sync_engine(url)
-    seed(engine, load_catalogue(CATALOGUE), username="ada", password="correct horse")
-    engine.dispose()
-    return url.rsplit("/", 1)[-1]
-
-
-@pytest.fixture
-def workbench(
-    fresh_database: Callable[..., str],
-    seeded_template: str,
-    object_store_server,
-    fresh_bucket: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+@contextmanager
+def open_workbench(
+    data: Path, *, engine: sa.Engine, object_store: ObjectStoreServer, bucket: str
 ) -> Iterator[Workbench]:
-    url = fresh_database(seeded_template)
-    for name, value in {
-        "DATABASE_URL": url,
-        "MINIO_ENDPOINT": object_store_server.endpoint,
-        "MINIO_ACCESS_KEY": object_store_server.access_key,
-        "MINIO_SECRET_KEY": object_store_server.secret_key,
-        "LINK_SIGNING_KEY": "signing-key",
-    }.items():
-        monkeypatch.setenv(name, value)
+    """A workbench on these servers, with its files in the folder `data`."""
+    url = engine.url.render_as_string(hide_password=False)
+    store = {
+        "endpoint": object_store.endpoint,
+        "access_key": object_store.access_key,
+        "secret_key": object_store.secret_key,
+    }
     # A checkout of the model, as its wrapper finds one: the script with the package beside it.
-    sf3d = shutil.copytree(UPSTREAM, tmp_path / "upstream") / "sf3d"
+    sf3d = shutil.copytree(UPSTREAM, data / "upstream") / "sf3d"
     script = shutil.copy(sf3d / "run.py", sf3d / "packages" / "run.py")
     settings = Settings(
         _env_file=None,
         dagster_pg_url="postgresql://unused@h/d",
-        minio_bucket=fresh_bucket,
-        pipeline3d_data_dir=tmp_path,
-        pipeline3d_models_dir=tmp_path / "models",
+        minio_bucket=bucket,
+        pipeline3d_data_dir=data,
+        pipeline3d_models_dir=data / "models",
         pipeline3d_photo_hosts=["127.0.0.1"],
         sf3d_python_path=sys.executable,
         sf3d_script_path=Path(script),
         api_url="http://api.example.com",
     )
-    engine = create_sync_engine(url)
     with engine.connect() as connection:
-        user_id = connection.execute(sa.select(users.c.id)).scalar_one()
-    with dg.DagsterInstance.ephemeral() as instance:
+        user_id = connection.execute(accounts.find_user(USERNAME)).one().id
+    with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
+        patch.setenv("DATABASE_URL", url)
+        patch.setenv("LINK_SIGNING_KEY", "signing-key")
+        for name, value in store.items():
+            patch.setenv(f"MINIO_{name.upper()}", value)
         yield Workbench(
             engine=engine,
-            store=S3Store(
-                endpoint=object_store_server.endpoint,
-                access_key=object_store_server.access_key,
-                secret_key=object_store_server.secret_key,
-                bucket=fresh_bucket,
-                secure=False,
-            ),
+            store=S3Store(**store, bucket=bucket, secure=False),
             instance=instance,
             definitions=build_definitions(settings),
-            scratch=tmp_path / "scratch",
+            scratch=data / "scratch",
             user_id=user_id,
         )
+
+
+@pytest.fixture(scope="module")
+def workbench(
+    shared_engine: sa.Engine,
+    object_store_server: ObjectStoreServer,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Workbench]:
+    """One for all tests of a file: requests know nothing of each other."""
+    with open_workbench(
+        tmp_path_factory.mktemp("workbench"),
+        engine=shared_engine,
+        object_store=object_store_server,
+        bucket=object_store_server.fresh_bucket(),
+    ) as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def no_model_stays() -> Iterator[None]:
+    """Every test finds this process without models in memory."""
+    yield
     close_models()
-    engine.dispose()

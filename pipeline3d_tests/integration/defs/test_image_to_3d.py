@@ -33,10 +33,17 @@ def png_of_noise() -> bytes:
     return buffer.getvalue()
 
 
-def test_a_photo_becomes_a_stored_and_recorded_model(workbench):
-    job_id = workbench.request(png_of_a_disc())
+@pytest.fixture(scope="module")
+def disc(workbench):
+    """A request that has ended, and how its run went. What a test takes away it puts back."""
+    job_id = workbench.request(png_of_a_disc(), size_m=0.5)
     result = workbench.run(job_id)
     assert result.success
+    return job_id, result
+
+
+def test_a_photo_becomes_a_stored_and_recorded_model(workbench, disc):
+    job_id, _ = disc
     row = workbench.row(job_id)
     assert (row.state, row.progress_percent, row.attempt) == ("SUCCEEDED", 100, 1)
     assert tuple(row.stage_seconds) == tuple(sorted(STAGES, key=list(row.stage_seconds).index))
@@ -53,17 +60,14 @@ def test_a_photo_becomes_a_stored_and_recorded_model(workbench):
     assert artifacts["glb_export"].storage_path == f"jobs/{job_id}/glb_export/model.glb"
 
 
-def test_nothing_is_left_in_the_scratch_folder_and_no_temporary_object_in_the_store(workbench):
-    good, bad = workbench.request(png_of_a_disc()), workbench.request(b"no picture")
-    workbench.run(good)
-    workbench.run(bad)
+def test_nothing_is_left_in_the_scratch_folder_and_no_temporary_object_in_the_store(workbench, disc):
+    workbench.run(workbench.request(b"no picture"))
     assert list(workbench.scratch.iterdir()) == []
     assert list(workbench.store.list_keys("tmp/")) == []
 
 
-def test_analysts_see_sizes_counts_parameters_and_the_preview(workbench):
-    job_id = workbench.request(png_of_a_disc(), size_m=0.5)
-    result = workbench.run(job_id)
+def test_analysts_see_sizes_counts_parameters_and_the_preview(disc):
+    _, result = disc
     metadata = {
         event.asset_key.path[-1]: event.materialization.metadata
         for event in result.get_asset_materialization_events()
@@ -144,28 +148,28 @@ def test_an_unreachable_object_store_queues_the_next_attempt(workbench, monkeypa
     assert "store_unavailable" in [event.get("code") for event in workbench.events(job_id)]
 
 
-def test_a_stored_intermediate_that_disappeared_is_named_and_not_replaced(workbench):
-    job_id = workbench.request(png_of_a_disc())
-    workbench.run(job_id)
-    key = workbench.artifacts(job_id)["repaired_mesh"].storage_path
+def test_a_stored_intermediate_that_disappeared_is_named_and_not_replaced(workbench, disc):
+    job_id, _ = disc
+    stored = workbench.artifacts(job_id)["repaired_mesh"]
+    key, content = stored.storage_path, workbench.content(job_id, "repaired_mesh")
     workbench.store.remove(key)
     result = workbench.run(job_id, attempt=None, asset_selection=[dg.AssetKey("glb_export")])
+    workbench.store.put_bytes(key, content, stored.content_type)
     assert not result.success
     assert key in str(result.all_events[-1]) or any(key in str(event) for event in result.all_events)
 
 
-def test_launching_the_job_by_hand_for_a_finished_request_rebuilds_and_leaves_the_state(workbench):
-    job_id = workbench.request(png_of_a_disc())
-    workbench.run(job_id)
-    before = workbench.row(job_id)
+def test_launching_the_job_by_hand_for_a_finished_request_rebuilds_and_leaves_the_state(workbench, disc):
+    job_id, _ = disc
+    before, stored = workbench.row(job_id), workbench.artifacts(job_id)["mesh"]
     assert workbench.run(job_id, attempt=None).success
-    after = workbench.row(job_id)
+    after, rebuilt = workbench.row(job_id), workbench.artifacts(job_id)["mesh"]
+    assert rebuilt.created_at > stored.created_at
     assert (after.state, after.attempt, after.completed_at) == ("SUCCEEDED", 1, before.completed_at)
 
 
-def test_one_asset_can_be_materialized_again_from_what_is_stored(workbench):
-    job_id = workbench.request(png_of_a_disc())
-    workbench.run(job_id)
+def test_one_asset_can_be_materialized_again_from_what_is_stored(workbench, disc):
+    job_id, _ = disc
     before = workbench.artifacts(job_id)["glb_export"]
     result = workbench.run(job_id, attempt=None, asset_selection=[dg.AssetKey("glb_export")])
     assert result.success
@@ -196,9 +200,9 @@ def test_a_second_run_of_an_attempt_that_is_being_worked_on_does_nothing(workben
     assert workbench.row(job_id).state == "RUNNING"
 
 
-def test_the_same_picture_and_seed_give_the_same_mesh(workbench):
-    first, second = workbench.request(png_of_a_disc()), workbench.request(png_of_a_disc())
-    workbench.run(first)
+def test_the_same_picture_and_seed_give_the_same_mesh(workbench, disc):
+    first, _ = disc
+    second = workbench.request(png_of_a_disc(), size_m=0.5)
     workbench.run(second)
     assert workbench.artifacts(first)["mesh"].sha256 == workbench.artifacts(second)["mesh"].sha256
 

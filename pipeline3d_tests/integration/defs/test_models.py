@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 
 import numpy as np
@@ -16,6 +18,7 @@ from pipeline3d.geometry.measuring import measure
 from pipeline3d.values import Kind, stages_of
 from pipeline3d_tests import tiny_triposr
 from pipeline3d_tests.servers import http_server
+from resources.models import close_models
 
 pytest.importorskip("torch", reason="TripoSR needs torch, which is an extra")
 
@@ -35,12 +38,19 @@ def draw_photo(*, blurred: bool = False, side: int = 512) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.fixture
-def triposr_weights(workbench):
+@contextmanager
+def triposr_weights_in(workbench) -> Iterator[None]:
     """A tiny model directory where the installation looks for the published one."""
     directory = workbench.scratch.parent / "models" / "triposr"
     tiny_triposr.write_directory(directory)
-    return directory
+    yield
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def triposr_weights(workbench) -> Iterator[None]:
+    with triposr_weights_in(workbench):
+        yield
 
 
 def made_by(workbench, job_id) -> dict:
@@ -65,24 +75,32 @@ def test_a_photo_becomes_a_scene_code_and_a_mesh(workbench, triposr_weights):
     assert measure(mesh).watertight
 
 
-def test_another_mesh_is_made_of_a_scene_code_without_the_weights(workbench, triposr_weights):
-    first = workbench.ask("triposr-v1", {"mc_resolution": 40}, picture=draw_photo())
-    assert workbench.run(first).success
-    (triposr_weights / "model.ckpt").unlink()
-    finer = workbench.ask("triposr-scene-v1", {"source_job_id": str(first), "mc_resolution": 72})
-    assert workbench.run(finer).success
-    faces = [len(glb.decode_glb(workbench.content(job_id, "glb_export")).faces) for job_id in (first, finer)]
-    assert faces[1] > 2 * faces[0]
-    assert workbench.content(finer, "source_scene") == workbench.content(first, "scene_code")
+SMALL = {"mc_resolution": 40, "seed": 5}
 
 
-def test_the_same_photo_and_seed_give_the_same_bytes(workbench, triposr_weights):
-    contents = []
-    for _ in range(2):
-        job_id = workbench.ask("triposr-v1", {"mc_resolution": 40, "seed": 5}, picture=draw_photo())
+@pytest.fixture(scope="module")
+def small_scene(workbench):
+    """A request of a tiny TripoSR that has ended; the weights are gone again."""
+    with triposr_weights_in(workbench):
+        job_id = workbench.ask("triposr-v1", SMALL, picture=draw_photo())
         assert workbench.run(job_id).success
-        contents.append((workbench.content(job_id, "scene_code"), workbench.content(job_id, "mesh")))
-    assert contents[0] == contents[1]
+    close_models()
+    return job_id
+
+
+def test_another_mesh_is_made_of_a_scene_code_without_the_weights(workbench, small_scene):
+    finer = workbench.ask("triposr-scene-v1", {"source_job_id": str(small_scene), "mc_resolution": 72})
+    assert workbench.run(finer).success
+    small, fine = (glb.decode_glb(workbench.content(job, "glb_export")) for job in (small_scene, finer))
+    assert len(fine.faces) > 2 * len(small.faces)
+    assert workbench.content(finer, "source_scene") == workbench.content(small_scene, "scene_code")
+
+
+def test_the_same_photo_and_seed_give_the_same_bytes(workbench, small_scene, triposr_weights):
+    again = workbench.ask("triposr-v1", SMALL, picture=draw_photo())
+    assert workbench.run(again).success
+    for asset in ("scene_code", "mesh"):
+        assert workbench.content(again, asset) == workbench.content(small_scene, asset)
 
 
 def test_weights_that_are_gone_end_the_request_with_their_reason(workbench):

@@ -24,14 +24,20 @@ def failed_with(workbench, job_id) -> tuple[str, str, str]:
     return row.state, row.error_code, row.error_stage
 
 
-def test_a_request_becomes_everything_that_a_shop_publishes(workbench, tmp_path):
-    """One request is looked at from all sides: it takes seconds."""
+@pytest.fixture(scope="module")
+def mug(workbench):
+    """A request for all there is, which takes seconds: its id, and how its run went."""
     job_id = workbench.ask(
         "sculpt-v1", {"delivers": "bundle", "formats": FORMATS, "quality": "fast"}, prompt="a red mug"
     )
     result = workbench.run(job_id)
+    assert result.success, workbench.row(job_id).error_message
+    return job_id, result
+
+
+def test_a_request_becomes_everything_that_a_shop_publishes(workbench, mug, tmp_path):
+    job_id, result = mug
     row = workbench.row(job_id)
-    assert result.success, row.error_message
     assert row.state == "SUCCEEDED"
     assert set(row.stage_seconds) == set(stages_of(Kind.TEXT_TO_3D, "sculpt-v1", row.params))
     files = {f"{item.asset}/{item.name}": item for item in workbench.all_artifacts(job_id)}
@@ -116,9 +122,8 @@ def test_an_uploaded_model_is_repaired_sized_and_written_in_other_formats(workbe
     assert np.ptp(corners.reshape(-1, 3), axis=0).max() == pytest.approx(200, rel=1e-4)  # millimetres
 
 
-def test_the_model_of_an_earlier_request_is_exported_without_making_it_again(workbench):
-    earlier = workbench.ask("sculpt-v1", {"quality": "fast"}, prompt="a red mug")
-    assert workbench.run(earlier).success
+def test_the_model_of_an_earlier_request_is_exported_without_making_it_again(workbench, mug):
+    earlier, _ = mug
     job_id = workbench.ask(
         "export-v1", {"source_job_id": str(earlier), "formats": ["ply"], "size_m": 2.0, "delivers": "model"}
     )

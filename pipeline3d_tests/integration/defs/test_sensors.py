@@ -1,5 +1,7 @@
 """The sensors against real requests: one run for each attempt, and nothing RUNNING for ever."""
 
+from dataclasses import replace
+
 import dagster as dg
 import pytest
 import sqlalchemy as sa
@@ -22,6 +24,13 @@ from resources.jobs_database import JobsDatabase
 
 LEASE_S = 30.0
 SILENT_AFTER_S = 60.0
+
+
+@pytest.fixture
+def workbench(workbench, engine):
+    """The shared one without earlier requests, and with a Dagster that knows of no runs."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield replace(workbench, engine=engine, instance=instance)
 
 
 @pytest.fixture(autouse=True)
