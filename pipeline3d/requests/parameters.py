@@ -200,6 +200,7 @@ def _allowed(rule: Mapping[str, Any]) -> str:
         "exclusiveMaximum": "less than {}",
         "minLength": "at least {} characters",
         "maxLength": "at most {} characters",
+        "pattern": "of the form {}",
     }
     told = [sentence.format(rule[limit]) for limit, sentence in limits.items() if limit in rule]
     return ", ".join([words, " and ".join(told)] if told else [words])

@@ -27,6 +27,7 @@ SCHEMA = {
         "seed": {"type": "integer", "minimum": 0, "default": 0},
         "label": {"type": "string", "minLength": 1, "maxLength": 5},
         "flag": {"type": "boolean"},
+        "shop": {"type": "string", "maxLength": 9, "pattern": "^[a-z.]+$"},
     },
 }
 
@@ -55,6 +56,7 @@ def test_a_whole_number_that_was_sent_as_a_float_becomes_whole():
         ({"seed": None}, "seed", ("None", "a whole number")),
         ({"label": ""}, "label", ("''", "at least 1 characters")),
         ({"label": "x" * 500}, "label", ("…", "at most 5 characters")),  # what came is cut off
+        ({"shop": "a shop"}, "shop", ("'a shop'", "at most 9 characters and of the form ^[a-z.]+$")),
         ({"flag": "yes"}, "flag", ("'yes'", "true or false")),
         ({"sede": 1}, "sede", ("no parameter", "seed")),  # a slip of the pen is told the right names
         ({"label": "a\x00"}, "label", ("\\x00", "NUL")),  # Postgres cannot store it
