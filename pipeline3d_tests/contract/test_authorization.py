@@ -6,6 +6,7 @@ it. That the right scope does open it is part of the table.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def needs(operation: str) -> Scope | None:
     return found[0]
 
 
+@functools.cache
 def all_operations() -> list[str]:
     """Method and path of whatever the document has, with ids that nothing has, in all spellings."""
     settings = {"database_url": "postgresql://x/y", "dagster_pg_url": "postgresql://x/y"}

@@ -30,8 +30,8 @@ from pipeline3d.geometry.importing import read_file
 from pipeline3d.imaging.decoding import decode_picture
 from pipeline3d_tests.network_watch import watching
 
-QUICKLY_S = 5.0
-"""Generous, for a busy machine: most take milliseconds, a bomb that goes off minutes."""
+QUICKLY_S = 10.0
+"""Of computing, for a slow machine: most take milliseconds, a bomb that goes off minutes."""
 
 
 # --- pictures
@@ -151,11 +151,11 @@ PICTURES: list[tuple[str, Callable[[], bytes], str]] = [
 @pytest.mark.parametrize(("build", "code"), [row[1:] for row in PICTURES], ids=[row[0] for row in PICTURES])
 def test_a_hostile_picture_is_refused(build, code):
     data = build()
-    began = time.monotonic()
+    began = time.process_time()
     with watching() as watched, pytest.raises(UnusableInput) as caught:
         decode_picture(data)
     assert caught.value.code == code
-    assert time.monotonic() - began < QUICKLY_S
+    assert time.process_time() - began < QUICKLY_S
     assert (watched.connections, watched.names) == ([], [])
 
 
@@ -165,9 +165,9 @@ def test_of_an_animation_bomb_one_frame_is_decoded():
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:] * 20, optimize=False)
     data = buffer.getvalue()
-    began = time.monotonic()
+    began = time.process_time()
     assert decode_picture(data).source_width == 3000
-    assert time.monotonic() - began < QUICKLY_S
+    assert time.process_time() - began < QUICKLY_S
 
 
 def test_an_honest_progressive_jpeg_is_taken():
@@ -416,11 +416,11 @@ def test_a_hostile_model_is_refused(tmp_path: Path, name, build, code):
     (tmp_path / "secret.bin").write_bytes(bytes(48))  # a neighbour that nobody may read
     (tmp_path / name).write_bytes(build())
     before = {path.name for path in tmp_path.rglob("*")}
-    began = time.monotonic()
+    began = time.process_time()
     with watching() as watched, pytest.raises(UnusableInput) as caught:
         read_file(tmp_path / name)
     assert caught.value.code == code
-    assert time.monotonic() - began < QUICKLY_S
+    assert time.process_time() - began < QUICKLY_S
     assert (watched.connections, watched.names) == ([], [])
     assert "root:" not in str(caught.value)
     assert {path.name for path in tmp_path.rglob("*")} == before  # nothing was unpacked

@@ -14,7 +14,7 @@ from pipeline3d.settings import Settings
 from pipeline3d_tests.api_fuzzing import FuzzReport, fuzz_operation
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
-EXAMPLES_EACH = int(os.environ.get("PIPELINE3D_FUZZ_EXAMPLES", "4"))
+EXAMPLES_EACH = int(os.environ.get("PIPELINE3D_FUZZ_EXAMPLES", "3"))
 """Questions to each operation; with 230 it is 20,000 in all."""
 
 
