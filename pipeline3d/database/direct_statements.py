@@ -12,8 +12,7 @@ import asyncio
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
@@ -74,20 +73,27 @@ class CompiledStatement:
         compiled = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         self.text = str(compiled)
         given = compiled.construct_params(_check=False)
-        self._binds: list[tuple[str, Any, Callable[[Any], Any] | None]] = []
+        self._known: list[Any] = []
+        self._asked: list[tuple[int, str, Callable[[Any], Any] | None]] = []
         for name in compiled.positiontup or ():
             bind = compiled.binds[name]
             process = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            self._binds.append((bind.key, None if bind.required else given[name], process))
-        self._required = {
-            compiled.binds[name].key for name in compiled.binds if compiled.binds[name].required
-        }
+            if not bind.unique:  # it has a name, under which a value may come
+                self._asked.append((len(self._known), bind.key, process))
+            self._known.append(_processed(None if bind.required else given[name], process))
+        self._required = frozenset(bind.key for bind in compiled.binds.values() if bind.required)
 
-    def arguments(self, values: Mapping[str, Any]) -> Iterator[Any]:
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """The values in the order of the text. KeyError where one is missing."""
-        for name, given, process in self._binds:
-            value = values[name] if name in self._required else values.get(name, given)
-            yield value if process is None or value is None else process(value)
+        arguments = self._known.copy()
+        for index, name, process in self._asked:
+            if name in values or name in self._required:
+                arguments[index] = _processed(values[name], process)
+        return arguments
+
+
+def _processed(value: Any, process: Callable[[Any], Any] | None) -> Any:
+    return value if process is None else process(value)
 
 
 @lru_cache(maxsize=64)
@@ -138,9 +144,8 @@ class DirectStatements:
     @staticmethod
     def can_reach(url: URL) -> bool:
         """Whether a URL says nothing that this driver would understand otherwise than libpq."""
-        return UNDERSTOOD.issuperset(url.query) and all(
-            isinstance(value, str) for value in url.query.values()
-        )
+        said_once = all(isinstance(value, str) for value in url.query.values())
+        return UNDERSTOOD.issuperset(url.query) and said_once and "," not in (url.host or "")
 
     @property
     def resting(self) -> int:
@@ -154,18 +159,23 @@ class DirectStatements:
         stops waiting interrupts the statement, and the connection that it ran on is closed.
         """
         compiled = compile_statement(statement)
-        arguments = tuple(compiled.arguments(values))
+        arguments = compiled.arguments(values)
         await self._wait_for_turn()
         try:
             line = await self._borrow()
             try:
-                with _told_by_class(line.connection, compiled.text):
-                    rows: list[Any] = await line.connection.fetch(compiled.text, *arguments)
-            except asyncio.CancelledError:
-                self._end(line)
-                raise
+                rows: list[Any] = await line.connection.fetch(compiled.text, *arguments)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                if isinstance(error, OSError):
+                    self._end(line)
+                else:
+                    self._rest(line)
+                told = _as_of_engine(error, line.connection, compiled.text)
+                if told is None:
+                    raise
+                raise told from error
             except BaseException:
-                self._rest(line)
+                self._end(line)
                 raise
             self._rest(line)
             return rows
@@ -246,19 +256,13 @@ def connect_options(url: URL) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _told_by_class(connection: asyncpg.Connection, text: str) -> Iterator[None]:
-    """Raise what an engine of ours raises: `DatabaseUnavailable`, or SQLAlchemy's error with the driver's."""
-    try:
-        yield
-    except asyncpg.PostgresError as error:
-        sqlstate = error.sqlstate or ""
-        if sqlstate.startswith(UNAVAILABLE_SQLSTATES) or connection.is_closed():
-            raise database_unavailable() from error
-        raise _CLASS_OF_ERROR.get(sqlstate[:2], DBAPIError)(
-            text, None, error, hide_parameters=True
-        ) from error
-    except (asyncpg.InterfaceError, OSError) as error:
-        if isinstance(error, OSError) or connection.is_closed():
-            raise database_unavailable() from error
-        raise
+def _as_of_engine(error: Exception, connection: asyncpg.Connection, text: str) -> Exception | None:
+    """What an engine of ours raises: `DatabaseUnavailable` or SQLAlchemy's error; None for neither."""
+    sqlstate = getattr(error, "sqlstate", None) or ""
+    is_gone = isinstance(error, OSError) or connection.is_closed()
+    if is_gone or sqlstate.startswith(UNAVAILABLE_SQLSTATES):
+        return database_unavailable()
+    if isinstance(error, asyncpg.PostgresError):
+        kind = _CLASS_OF_ERROR.get(sqlstate[:2], DBAPIError)
+        return kind(text, None, error, hide_parameters=True)
+    return None

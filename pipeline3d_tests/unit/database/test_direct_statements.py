@@ -34,6 +34,10 @@ def test_what_only_libpq_understands_is_left_to_it(query, is_plain):
     assert DirectStatements.can_reach(parse_database_url(SERVER + query)) is is_plain
 
 
+def test_several_servers_are_left_to_libpq():
+    assert not DirectStatements.can_reach(parse_database_url("postgresql://u@one,two/d"))
+
+
 def test_a_url_says_the_same_to_this_driver():
     url = parse_database_url(f"{SERVER}?ssl=require&sslrootcert=%2Fa%20b.pem&application_name=mine")
     options = connect_options(url)
