@@ -15,6 +15,7 @@ from pipeline3d.requests.creation import UploadedInput
 
 OWN_COLUMNS = ("model_id", "prompt", "priority", "tags", "deadline", "expires_in_s", "hold", "input_job_id")
 """Columns that are fields of a job; `metadata.NAME` is one of its metadata, all others are input_params."""
+MOST_COLUMNS = 200
 METADATA = "metadata."
 MERGED = ("input_params", "metadata")
 _TRUE = frozenset({"true", "yes", "1"})
@@ -87,9 +88,11 @@ def _delimiter(text: str) -> str:
 def _check_header(header: list[str]) -> None:
     if not header or not all(header):
         raise _invalid("line 1: every column needs a name")
+    if len(header) > MOST_COLUMNS:
+        raise _invalid(f"line 1: there are more than {MOST_COLUMNS} columns")
     doubled = sorted({name for name in header if header.count(name) > 1})
     if doubled:
-        raise _invalid(f"line 1: {', '.join(doubled)} is there more than once")
+        raise _invalid(f"line 1: {doubled[0][:40]} is there more than once")
 
 
 def _read_row(index: int, line: int, header: list[str], row: list[str], defaults: Mapping[str, Any]) -> Item:
@@ -106,7 +109,7 @@ def _read_row(index: int, line: int, header: list[str], row: list[str], defaults
         if "hold" in own:
             own["hold"] = _flag(own["hold"], line)
         for name in ("deadline", "expires_in_s"):
-            if own.get(name, "").replace(".", "", 1).isdigit():
+            if own.get(name, "").replace(".", "", 1).isdecimal():
                 own[name] = float(own[name])
     except InvalidParameters as error:
         return Item(index=index, line=line, error=error)

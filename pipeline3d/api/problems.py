@@ -21,6 +21,7 @@ from starlette.routing import Match
 
 from pipeline3d import errors
 from pipeline3d.database.engines import POOL_TIMEOUTS
+from pipeline3d.requests.parameters import MOST_TOLD
 
 logger = logging.getLogger("pipeline3d.api")
 
@@ -87,6 +88,8 @@ CODE_BY_STATUS = {413: "body_too_large"}
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
+LONGEST_FIELD = 200
+"""Characters of the name of a field that nobody knows."""
 TOLD = ("errors", "job_ids")
 """Details of errors that are members of their problems."""
 
@@ -202,7 +205,8 @@ def validation_problem(request: Request, error: Exception) -> Response:
             f"The body was sent as {sent!r}, which is not JSON." if sent else "The body has no Content-Type.",
             hint="Send JSON with Content-Type: application/json.",
         )
-    found = [_describe(problem) for problem in error.errors()]
+    # some: a body may hold tens of thousands of fields that nobody knows
+    found = [_describe(problem) for problem in error.errors()[:MOST_TOLD]]
     detail = " ".join(f"{problem['field']}: {problem['message']}." for problem in found)
     return build_problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -225,7 +229,7 @@ def _describe(problem: Mapping[str, Any]) -> dict[str, str]:
         position = problem["loc"][-1]
         return {"field": "body", "message": f"it is not JSON, from character {position} on"}
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    return {"field": ".".join(str(part) for part in problem["loc"]), "message": message}
+    return {"field": ".".join(str(part) for part in problem["loc"])[:LONGEST_FIELD], "message": message}
 
 
 def unexpected_problem(request_id: str) -> ProblemResponse:

@@ -204,6 +204,7 @@ class TestCsv:
             (b"a,b,a\n1,2,3\n", "more than once"),
             (b"model_id\n\xff\n", "not UTF-8"),
             (b'model_id,prompt\nprobe-v1,"open', "line 2"),
+            (",".join(f"c{n}" for n in range(50_000)).encode() + b"\n1\n", "more than 200 columns"),
         ],
     )
     def test_what_is_no_table_is_refused_with_the_line(self, api, data, told):

@@ -73,6 +73,15 @@ def test_a_cell_has_the_type_of_its_parameter(text, rule, value):
     assert typed({"p": text}, {"properties": {"p": rule}}) == {"p": value}
 
 
+@pytest.mark.parametrize(
+    ("cell", "deadline"),
+    [("60", 60.0), ("1.5", 1.5), ("²", "²"), ("1.²", "1.²"), (".", "."), ("2030-01-31T12:00:00Z",) * 2],
+)
+def test_a_deadline_is_seconds_where_it_is_a_number(cell, deadline):
+    [item] = read_csv(f"model_id,deadline\nm,{cell}\n".encode(), {})
+    assert item.fields["deadline"] == deadline
+
+
 def test_of_a_job_and_its_defaults_the_job_wins_field_by_field():
     merged = merge(
         {"tags": ["a"], "input_params": {"a": 1, "b": 2}}, {"tags": ["b"], "input_params": {"b": 3}}
@@ -80,7 +89,7 @@ def test_of_a_job_and_its_defaults_the_job_wins_field_by_field():
     assert merged == {"tags": ["b"], "input_params": {"a": 1, "b": 3}}
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     changes=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=6),
     length=st.integers(0, len(GOOD)),

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 
 from pipeline3d import errors
-from pipeline3d.api.problems import STATUS_BY_ERROR, build_problem, status_of
+from pipeline3d.api.problems import STATUS_BY_ERROR, build_problem, status_of, validation_problem
+from pipeline3d.requests.parameters import MOST_TOLD
 
 
 def _subclasses(cls):
@@ -43,3 +46,12 @@ def test_a_problem_can_quote_anything_that_came():
     problem = build_problem(422, "c", "half a character: \ud800")
     assert json.loads(problem.body)["detail"] == "half a character: \ud800"
     assert problem.media_type == "application/problem+json"
+
+
+def test_of_very_many_wrong_fields_some_are_named():
+    wrong = [{"loc": ("body", f"{n}" * 1000), "type": "extra_forbidden", "msg": "no"} for n in range(1000)]
+    request = Request({"type": "http", "headers": [(b"content-type", b"application/json")]})
+    problem = validation_problem(request, RequestValidationError(wrong))
+    assert problem.status_code == 422
+    assert len(json.loads(problem.body)["errors"]) == MOST_TOLD
+    assert len(problem.body) < 20_000
