@@ -148,6 +148,7 @@ def _plan_api(environment: Mapping[str, str], checkout: Path, host: str) -> Prog
     command = [sys.executable, "-m", "uvicorn", "pipeline3d.api.app:create_app", "--factory"]
     # TRUSTED_PROXIES says whose X-Forwarded-For counts; uvicorn would believe whoever is on this host.
     command += ["--host", host, "--port", port, "--no-access-log", "--no-proxy-headers"]
+    command += ["--http", "pipeline3d.api.http_protocol:PatientProtocol"]
     command += ["--no-server-header", "--ws-max-size", str(_MOST_SOCKET_BYTES)]
     # Open event streams never end by themselves; a stop may not wait for them.
     command += ["--timeout-graceful-shutdown", str(_SERVICE_STOP_S - 1)]

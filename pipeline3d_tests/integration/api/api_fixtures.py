@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from pipeline3d.api.app import create_app
+from pipeline3d.api.http_protocol import PatientProtocol
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.settings import Settings
 from pipeline3d.store.s3 import S3Store
@@ -72,6 +73,7 @@ def serving(settings: dict[str, Any], change: Callable[[FastAPI], None] = lambda
     app = create_app(Settings(_env_file=None, **settings))  # type: ignore[call-arg]
     change(app)
     options: dict[str, Any] = {"log_level": "error", "lifespan": "on", "proxy_headers": False}
+    options["http"] = PatientProtocol
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
