@@ -26,21 +26,31 @@ ACTIONS: dict[JobAction, Callable[[Services, Account, UUID], Awaitable[Row[Any] 
 
 async def act_on_jobs(services: Services, account: Account, body: ActionBody) -> ActionReport:
     """Do it to one job after the other: of equal requests at once each leaves the others their turns."""
-    results = {
-        job_id: await _act(services, account, body.action, job_id) for job_id in dict.fromkeys(body.ids)
-    }
-    # A chain may have come with its beginning first: what only the others needed goes once they are gone.
-    while in_use := [result.id for result in results.values() if result.code == "job_in_use"]:
-        again = {job_id: await _act(services, account, body.action, job_id) for job_id in in_use}
-        results |= again
-        if not any(result.ok for result in again.values()):
+    results: dict[UUID, ActionResult] = {}
+    turns = order_turns(body.action, body.ids)
+    while turns:
+        now = {job_id: await _act(services, account, body.action, job_id) for job_id in turns}
+        results |= now
+        # Clocks of replicas differ: what only the others needed goes once they are gone.
+        turns = [result.id for result in now.values() if result.code == "job_in_use"]
+        if not any(result.ok for result in now.values()):
             break
+    results = {job_id: results[job_id] for job_id in body.ids}
     return ActionReport(
         action=body.action,
         done=_count(results.values(), ok=True),
         refused=_count(results.values(), ok=False),
         results=list(results.values()),
     )
+
+
+def order_turns(action: JobAction, ids: Iterable[UUID]) -> list[UUID]:
+    """Each job once, in the order in which they are acted on: as they came, but what is deleted newest first.
+
+    What needs a job was made after it, and ids tell that: from its end on a chain goes with one look at each.
+    """
+    turns = list(dict.fromkeys(ids))
+    return sorted(turns, reverse=True) if action is JobAction.DELETE else turns
 
 
 async def _act(services: Services, account: Account, action: JobAction, job_id: UUID) -> ActionResult:

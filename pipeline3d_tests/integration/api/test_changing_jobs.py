@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipeline3d.api.actions import order_turns
+from pipeline3d.api.change_forms import JobAction
 from pipeline3d.client import Pipeline3dClient
 from pipeline3d.database.tables import jobs
 from pipeline3d.errors import RequestError
+from pipeline3d.requests.creation import new_job_id
 from pipeline3d_tests.integration.api.api_fixtures import JOBS
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
@@ -274,7 +277,17 @@ class TestActions:
         second = api.rows.make(input_job_id=first)
         third = api.rows.make(input_job_id=second)
         assert self.act(api, "delete", first).json()["results"][0]["code"] == "job_in_use"
-        assert self.act(api, "delete", first, second, third).json()["done"] == 3
+        report = self.act(api, "delete", first, third, second).json()
+        assert (report["done"], [result["id"] for result in report["results"]]) == (
+            3,
+            [str(first), str(third), str(second)],
+        )
+
+    def test_a_chain_is_deleted_from_its_end_on(self):
+        """From its beginning on one of five hundred would be a hundred thousand attempts."""
+        chain = [new_job_id() for _ in range(5)]
+        assert order_turns(JobAction.DELETE, [*chain, chain[0]]) == chain[::-1]
+        assert order_turns(JobAction.CANCEL, [*chain, chain[0]]) == chain
 
     @pytest.mark.parametrize(
         "body",
