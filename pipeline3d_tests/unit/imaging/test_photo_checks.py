@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 import pytest
@@ -35,7 +37,14 @@ def matte_of(truth: np.ndarray, *, method: str = "rembg:u2net", confidence: floa
 
 def judge(rgb: np.ndarray, truth: np.ndarray, **options) -> PhotoVerdict:
     """The verdict with the true matte: the checks are tested here, not the cut-out."""
-    return judge_photo(decode_picture(encode(rgb)), matte_of(truth, **options), refusal=None)
+    picture = decode_picture(encode(rgb, compress_level=0))
+    return judge_photo(picture, matte_of(truth, **options), refusal=None)
+
+
+@functools.cache
+def judge_plain() -> PhotoVerdict:
+    """The verdict about a good photo, which others are compared with."""
+    return judge(PLAIN.rgb, PLAIN.truth)
 
 
 def blur(rgb: np.ndarray, pixels: float) -> np.ndarray:
@@ -224,7 +233,7 @@ def test_a_fault_is_found_by_its_name_and_lowers_the_score(photo, found):
     assert severities(verdict) == found
     assert verdict.usable == ("error" not in found.values())
     if found:
-        assert verdict.score < judge(PLAIN.rgb, PLAIN.truth).score
+        assert verdict.score < judge_plain().score
 
 
 def test_a_black_object_before_a_white_wall_is_not_underexposed():
