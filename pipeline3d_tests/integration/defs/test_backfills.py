@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import logging
+import sys
 import uuid
 from uuid import UUID
 
 import pytest
 from dagster._core.execution.backfill import PartitionBackfill
-from dagster._core.test_utils import create_test_daemon_workspace_context, environ, instance_for_test
-from dagster._core.workspace.load_target import ModuleTarget
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import (
+    InProcessTestWorkspaceLoadTarget,
+    create_test_daemon_workspace_context,
+    environ,
+    instance_for_test,
+)
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._daemon.backfill import execute_backfill_iteration
 
 from pipeline3d.definitions import defs
@@ -43,7 +50,12 @@ def instance():
 @pytest.fixture(scope="module")
 def backfill_runs(instance):
     """The runs that the daemon makes of a backfill of all assets, asked for on the asset page."""
-    target = ModuleTarget("pipeline3d.definitions", None, None, "pipeline3d")
+    target = InProcessTestWorkspaceLoadTarget(
+        InProcessCodeLocationOrigin(
+            LoadableTargetOrigin(module_name="pipeline3d.definitions", executable_path=sys.executable),
+            location_name="pipeline3d",
+        )
+    )
     with create_test_daemon_workspace_context(target, instance) as context:
         backfill = PartitionBackfill.from_asset_partitions(
             backfill_id="again",
