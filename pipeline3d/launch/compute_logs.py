@@ -19,20 +19,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
-from dagster import DagsterInstance, Field, IntSource, StringSource
-from dagster._core.storage.cloud_storage_compute_log_manager import CloudStorageComputeLogManager
-from dagster._core.storage.compute_log_manager import (
-    CapturedLogContext,
-    CapturedLogSubscription,
-    ComputeIOType,
-)
+from dagster import Field, IntSource, StringSource
+from dagster._core.storage.compute_log_manager import CapturedLogContext, ComputeIOType
 from dagster._core.storage.local_compute_log_manager import IO_TYPE_EXTENSION, LocalComputeLogManager
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster._serdes import ConfigurableClassData
+from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
 
 from pipeline3d.errors import SettingsError, StoreUnavailable
 from pipeline3d.launch.log_store import LogStore, StoreAddress
 from pipeline3d.launch.log_subscriptions import LogSubscriptions
-from pipeline3d.launch.log_uploads import MOST_BYTES, PARTIAL, PENDING, STDERR, STDOUT, LogUploads
+from pipeline3d.launch.log_uploads import PARTIAL, PENDING, STDERR, STDOUT, LogUploads
 from pipeline3d.launch.output_capture import capture_output
 from pipeline3d.settings import load_settings
 from pipeline3d.store.keys import COMPUTE_LOGS
@@ -45,7 +41,7 @@ MOST_DOWNLOADS = 100
 logger = logging.getLogger(__name__)
 
 
-class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], ConfigurableClass):
+class StoredComputeLogs(S3ComputeLogManager):
     """Captures the output of runs in this process; reads that of runs anywhere."""
 
     def __init__(
@@ -58,31 +54,18 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
         inst_data: ConfigurableClassData | None = None,
     ) -> None:
         self._store = LogStore(address)
-        self._bucket = address.bucket
-        self._prefix = prefix.strip("/")
+        self._s3_bucket = address.bucket
+        self._s3_prefix = prefix.strip("/")
+        self._region = address.region
         self._local_manager = LocalComputeLogManager(local_dir)
-        self._subscriptions = LogSubscriptions(self)
+        self._subscription_manager = LogSubscriptions(self)  # type: ignore[assignment]
         self._downloads = _Downloads()
         self._inst_data = inst_data
         self._uploads = shared_uploads(
-            address, Path(local_dir).resolve(), f"{self._prefix}/storage", upload_interval_s
+            address, Path(local_dir).resolve(), f"{self._s3_prefix}/storage", upload_interval_s
         )
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        """What Dagster needs to make it again in another process."""
-        return self._inst_data
-
-    @property
-    def local_manager(self) -> LocalComputeLogManager:
-        """The files on this host."""
-        return self._local_manager
-
-    @property
-    def upload_interval(self) -> int | None:
-        """None: Dagster starts no thread for a run, `LogUploads` has one for all."""
-        return None
+        # Not the next class's constructor: it would make a client of its own in a quarter of a second.
+        super(S3ComputeLogManager, self).__init__()  # type: ignore[no-untyped-call]
 
     @classmethod
     def config_type(cls) -> dict[str, Field]:
@@ -102,6 +85,11 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> Self:
         """Called by Dagster with the `config:` block, checked and with its variables read."""
         return cls(configured_address(), inst_data=inst_data, **config_value)
+
+    @property
+    def _s3_session(self) -> Any:
+        """What Dagster's class calls its client."""
+        return self._store.client
 
     # -- writing
 
@@ -123,13 +111,6 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
         path = Path(self._local_path(log_key, IO_TYPE_EXTENSION[io_type]))
         with self._uploads.following(*log_key), path.open("a", encoding="utf-8") as file:
             yield file
-
-    def upload_to_cloud_storage(
-        self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False
-    ) -> None:
-        """Store a file now; what runs write is stored in the background."""
-        path = Path(self._local_path(log_key, IO_TYPE_EXTENSION[io_type]))
-        self._store.put(self._object_key(log_key, io_type, partial), path, at_most_bytes=MOST_BYTES)
 
     # -- reading
 
@@ -178,7 +159,7 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
         """Where the whole output is in the store."""
         if not self.cloud_storage_has_logs(log_key, io_type):
             return None
-        return f"s3://{self._bucket}/{self._object_key(log_key, io_type, False)}"
+        return f"s3://{self._s3_bucket}/{self._object_key(log_key, io_type, False)}"
 
     def download_from_cloud_storage(
         self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool = False
@@ -200,19 +181,6 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
             if name.endswith(extension) and "/" not in name
         ]
 
-    def on_subscribe(self, subscription: CapturedLogSubscription) -> None:
-        """Somebody looks at an output that may still grow."""
-        self._subscriptions.add_subscription(subscription)
-
-    def on_unsubscribe(self, subscription: CapturedLogSubscription) -> None:
-        """Nobody looks at it any more."""
-        self._subscriptions.remove_subscription(subscription)
-
-    def dispose(self) -> None:
-        """Called when its instance is closed."""
-        self._subscriptions.dispose()
-        self._local_manager.dispose()
-
     # -- removal
 
     def delete_logs(self, log_key: Sequence[str] | None = None, prefix: Sequence[str] | None = None) -> None:
@@ -233,13 +201,11 @@ class StoredComputeLogs(CloudStorageComputeLogManager[DagsterInstance], Configur
         return str(self._local_manager.get_captured_local_path(log_key, extension))
 
     def _object_key(self, log_key: Sequence[str], io_type: ComputeIOType, partial: bool) -> str:
-        *folders, last = log_key
-        name = f"{last}.{IO_TYPE_EXTENSION[io_type]}" + (f".{PARTIAL}" if partial else "")
-        return "/".join([self._prefix, "storage", *folders, name])
+        return str(self._s3_key(log_key, io_type, partial=partial))  # type: ignore[no-untyped-call]
 
     def _folder(self, prefix: Sequence[str]) -> str:
         """What the keys below a prefix begin with: ["a"] is not the beginning of ["apple"]."""
-        return "/".join([self._prefix, "storage", *prefix, ""])
+        return "/".join([self._s3_prefix, "storage", *prefix, ""])
 
     def _ended_long_ago(self, run_id: str) -> bool:
         """Whether there is a run of this id that ended so long ago that its output would be stored."""

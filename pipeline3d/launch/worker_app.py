@@ -41,7 +41,7 @@ def main(queues: str, concurrency: int, worker_id: str, ready_file: Path) -> Non
     die_with_parent(signal.SIGKILL, parent_pid_of(os.environ))
     mask_logs()
     logging.basicConfig(format=LOG_FORMAT, level=os.environ.get("LOG_LEVEL", "INFO"))
-    for name in ("alembic", "celery", "kombu", "urllib3"):
+    for name in ("alembic", "celery", "kombu", "botocore", "boto3", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
     database_url, broker_url = os.environ["DATABASE_URL"], os.environ["BROKER_URL"]
     app = build_app(broker_url, plan_result_backend(broker_url, database_url))

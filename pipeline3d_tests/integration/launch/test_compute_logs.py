@@ -173,7 +173,7 @@ def test_the_output_of_a_run_is_read_elsewhere_while_it_grows(make_uploads, read
 
 
 def test_a_page_that_is_open_is_told_what_is_added(make_uploads, reader, monkeypatch):
-    monkeypatch.setattr(reader._subscriptions, "_poll_every_s", 0.05)
+    monkeypatch.setattr(reader._subscription_manager, "_poll_every_s", 0.05)
     uploads, told = make_uploads(), []
     with uploads.following(*RUN) as output:
         subscription = reader.subscribe(RUN)(told.append)
@@ -188,7 +188,7 @@ def test_a_page_that_is_open_is_told_what_is_added(make_uploads, reader, monkeyp
 
 
 def test_an_error_of_the_store_does_not_end_the_news_for_open_pages(make_uploads, reader, monkeypatch):
-    monkeypatch.setattr(reader._subscriptions, "_poll_every_s", 0.02)
+    monkeypatch.setattr(reader._subscription_manager, "_poll_every_s", 0.02)
     failed, told = [], []
     honest = reader.is_capture_complete
 
