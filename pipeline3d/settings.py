@@ -252,6 +252,7 @@ class Settings(BaseSettings):
         "500",
         section="Limits",
         ge=0,
+        le=1_000_000_000,
     )
     monthly_cost_units_per_user: float = _variable(
         0,
@@ -260,6 +261,7 @@ class Settings(BaseSettings):
         "1000",
         section="Limits",
         ge=0,
+        le=1_000_000_000,
     )
     requests_per_minute: int = _variable(
         0,
@@ -268,6 +270,7 @@ class Settings(BaseSettings):
         "600",
         section="Limits",
         ge=0,
+        le=1_000_000,
     )
     login_attempts_per_user: int = _variable(
         10,

@@ -21,11 +21,12 @@ from pipeline3d.api.access_forms import (
 )
 from pipeline3d.api.audit import build_line
 from pipeline3d.api.keys import present_key
+from pipeline3d.api.limits import count_anew
 from pipeline3d.api.list_forms import AdminJobQuery
 from pipeline3d.api.listing import search
 from pipeline3d.api.services import Services
 from pipeline3d.errors import RequestError
-from pipeline3d.requests import accounts, keys, quotas, users
+from pipeline3d.requests import accounts, keys, users
 from pipeline3d.requests import audit as audit_log
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action
@@ -88,7 +89,7 @@ async def change_user(
     if row is None:
         raise RequestError(f"There is no user {user_id}.", code="unknown_user")
     if "monthly_cost_units" in sent:
-        await services.execute(quotas.forget_used([user_id]))
+        await count_anew(services, user_id, user_id)
     return AdminUserRead(**row._mapping)
 
 

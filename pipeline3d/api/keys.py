@@ -9,9 +9,10 @@ from sqlalchemy import Row
 
 from pipeline3d.api.access_forms import KeyChange, KeyCreate, KeyMade, KeyRead
 from pipeline3d.api.audit import build_line
+from pipeline3d.api.limits import count_anew
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotYours, RequestError
-from pipeline3d.requests import accounts, keys, quotas
+from pipeline3d.requests import accounts, keys
 from pipeline3d.requests.accounts import LOGIN_KEY_NAME, Account
 from pipeline3d.requests.audit import Action
 from pipeline3d.requests.permissions import effective_scopes
@@ -84,7 +85,7 @@ async def change_key(services: Services, account: Account, key_id: UUID, body: K
     # a statement that sets nothing would be none
     await services.first(keys.change_key(key_id, sent or {"id": key_id}, line))
     if "monthly_cost_units" in sent:
-        await services.execute(quotas.forget_used([key_id]))
+        await count_anew(services, account.id, key_id)
     services.access.forget()
     return present_key(await _read_own(services, account, key_id), account)
 

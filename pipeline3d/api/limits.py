@@ -92,6 +92,14 @@ async def retry_within_limits(
     return row
 
 
+async def count_anew(services: Services, user_id: UUID, owner_id: UUID) -> None:
+    """Have the use of this month added up anew, of a user or of a key of theirs whose quota was changed."""
+    async with services.turns.of(user_id), services.transaction() as connection:
+        # nobody is counting in this moment, who would count from nothing
+        await connection.execute(quotas.wait_for_turn(), {"the_user": str(user_id)})
+        await connection.execute(quotas.forget_used([owner_id]))
+
+
 async def _charge(connection: AsyncConnection, owner: _Owner, jobs: int, cost_units: Decimal) -> None:
     """Count what this transaction stored, or refuse it: `LimitReached` `quota_exceeded`."""
     asked = {

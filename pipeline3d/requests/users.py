@@ -12,8 +12,8 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Date, Executable, Select, cast, func, literal, select, update
-from sqlalchemy.dialects.postgresql import INTERVAL, insert
+from sqlalchemy import Date, Executable, Select, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.access_tables import sessions
 from pipeline3d.database.tables import api_keys, jobs, users
@@ -22,7 +22,7 @@ from pipeline3d.requests.audit import Line, audited
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.keys import revoke_all_keys, revoke_named_keys
 from pipeline3d.requests.listing import JobFilter, matches
-from pipeline3d.requests.quotas import is_given_back
+from pipeline3d.requests.quotas import begin_of, is_given_back, this_month
 from pipeline3d.requests.sessions import end_sessions
 from pipeline3d.values import JobState, Role
 
@@ -132,13 +132,7 @@ def read_usage(month: date | None) -> Select[Any]:
 
     Users without a job in it are left out. What was given back is not counted in `cost_units`.
     """
-    first = (
-        cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date)
-        if month is None
-        else literal(month, Date)
-    )
-    begins = func.timezone("UTC", cast(first, Date))
-    ends = func.timezone("UTC", cast(first, Date) + func.make_interval(0, 1, type_=INTERVAL))
+    first = this_month() if month is None else literal(month, Date)
     free = is_given_back()
 
     def count(*states: JobState) -> Any:
@@ -158,7 +152,7 @@ def read_usage(month: date | None) -> Select[Any]:
             cost,
         )
         .join_from(jobs, users, users.c.id == jobs.c.user_id)
-        .where(jobs.c.created_at >= begins, jobs.c.created_at < ends)
+        .where(jobs.c.created_at >= begin_of(first), jobs.c.created_at < begin_of(first, months_later=1))
         .group_by(users.c.id)
         .order_by(cost.desc(), users.c.username)
     )
@@ -166,4 +160,4 @@ def read_usage(month: date | None) -> Select[Any]:
 
 def read_month() -> Select[Any]:
     """The first day of this month."""
-    return select(cast(func.date_trunc("month", func.timezone("UTC", func.now())), Date).label("month"))
+    return select(this_month().label("month"))

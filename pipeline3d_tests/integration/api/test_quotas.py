@@ -10,6 +10,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import Date, func, literal, select, text
 
 from pipeline3d.api.limits import store_within_limits
@@ -19,6 +20,7 @@ from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.database.tables import api_keys, batches, jobs, users
 from pipeline3d.errors import LimitReached
 from pipeline3d.requests import accounts, changes, quotas
+from pipeline3d.requests import users as users_of_month
 from pipeline3d.requests.creation import NewJob, create_jobs, new_job_id, values_of
 from pipeline3d.settings import Settings
 from pipeline3d.values import FailureReport, Family, Kind
@@ -492,6 +494,89 @@ def test_a_month_begins_in_utc_whatever_the_zone_of_the_server_is(engine, zone, 
         begins, ends, this_month = connection.execute(asked).one()
     assert (begins, ends) == tuple(datetime(*one, 1, tzinfo=UTC) for one in (month, following))
     assert this_month == datetime.now(UTC).date().replace(day=1)
+
+
+def test_the_report_of_a_month_is_of_utc_whatever_the_zone_of_the_server_is(engine, rows):
+    job = rows.make(cost_units=Decimal(2))
+    for moment in ("2025-02-28T23:59:59+00:00", "2025-03-01T00:00:00+00:00"):
+        rows.run(jobs.update().where(jobs.c.id == job).values(created_at=datetime.fromisoformat(moment)))
+        found = {}
+        for zone in ("Europe/Berlin", "America/New_York"):
+            with engine.begin() as connection:
+                connection.execute(select(func.set_config("TimeZone", zone, True)))
+                for month in (2, 3):
+                    asked = users_of_month.read_usage(date(2025, month, 1))
+                    found[zone, month] = len(connection.execute(asked).all())
+        assert found == {(zone, month): int(month == int(moment[5:7])) for zone, month in found}
+
+
+MOST = "99999999999.999"
+WRONG_NUMBERS = ["-1", "-0.001", "NaN", "Infinity", "-Infinity", "1e400", "1e10", "1000000000.001", '"many"']
+
+
+@pytest.mark.parametrize("number", WRONG_NUMBERS)
+@pytest.mark.parametrize("name", ["monthly_cost_units", "max_open_jobs", "requests_per_minute"])
+def test_a_limit_that_is_no_number_to_count_with_is_refused(api, rows, name, number):
+    body = f'{{"{name}": {number}}}'
+    headers = {"content-type": "application/json"}
+    own = api.http.patch(f"/api/v1/admin/users/{rows.user_id}", content=body, headers=headers)
+    key = f'{{"name": "narrow", "{name}": {number}}}'
+    of_key = api.http.post("/api/v1/keys", content=key, headers=headers)
+    assert {answer.status_code for answer in (own, of_key)} <= {400, 422}, (own.text, of_key.text)
+    assert rows.run(select(users).where(users.c.id == rows.user_id))[0]._mapping[name] is None
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "1e300", "1000000001"])
+@pytest.mark.parametrize(
+    "name", ["monthly_cost_units_per_user", "max_open_jobs_per_user", "requests_per_minute"]
+)
+def test_a_limit_of_the_installation_is_a_number_to_count_with_too(name, number):
+    with pytest.raises(ValidationError):
+        Settings(_env_file=None, **{name: number})
+
+
+def test_jobs_dearer_than_any_number_that_can_be_stored_are_beyond_every_quota(caller, limit, rows):
+    owner = limit(monthly_cost_units=Decimal(MOST))
+    refused = caller().create(costs=(MOST, MOST))
+    assert [error.code for error in refused] == ["quota_exceeded"]
+    assert "199999999999.998 more came" in refused[0].message
+    assert caller().create(costs=(MOST,)) == []
+    assert len(caller().create(costs=("0.001",))) == 1
+    assert caller().create(costs=("0",)) == []
+    assert used(rows, owner) == stored(rows) == float(MOST)
+
+
+def test_what_is_counted_stays_between_nothing_and_the_most_that_can_be_stored(caller, limit, rows, in_state):
+    owner = limit(monthly_cost_units=Decimal(MOST))
+    failed = in_state("FAILED")
+    rows.run(jobs.update().values(cost_units=Decimal(MOST)))
+    caller().create(costs=("5",))
+    # an operator asks nobody
+    rows.run(changes.retry_by_hand(failed))
+    assert used(rows, owner) == float(MOST)
+    rows.run(usage.update().values(cost_units=1))
+    rows.run(changes.request_cancel(failed))
+    assert used(rows, owner) == 0
+    assert rows.run(usage.select())[0].jobs == 1
+
+
+def test_a_quota_that_is_changed_while_jobs_are_counted_loses_none(api, engine, limit, rows):
+    owner = limit(monthly_cost_units=100)
+    body = {"model_id": "sculpt-v1", "prompt": "a red mug"}
+    assert api.http.post(f"{JOBS}/", json=body).status_code == 201
+    with ThreadPoolExecutor(2) as pool, engine.begin() as holding:
+        holding.execute(usage.select().with_for_update())
+        created = pool.submit(api.http.post, f"{JOBS}/", json=body)
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        wait_until(lambda: rows.run(waiting)[0][0] == 1, what="the job waits to be counted")
+        path = f"/api/v1/admin/users/{rows.user_id}"
+        changed = pool.submit(api.http.patch, path, json={"monthly_cost_units": 50})
+        of_user = select(users.c.monthly_cost_units).where(users.c.id == rows.user_id)
+        wait_until(lambda: rows.run(of_user)[0][0] == 50, what="the quota is another one")
+        holding.rollback()
+        assert (created.result().status_code, changed.result().status_code) == (201, 200)
+    assert api.http.post(f"{JOBS}/", json=body).status_code == 201
+    assert used(rows, owner) == stored(rows) > 0
 
 
 def test_a_new_limit_has_the_month_added_up_anew(caller, limit, rows):
