@@ -5,6 +5,7 @@ import gc
 from collections.abc import Generator, Iterator
 
 import httpx
+import hypothesis
 import pytest
 
 pytest_plugins = [
@@ -40,6 +41,11 @@ LONGEST_FILES = (
 )
 """Ten seconds and more each, begun before all others: whichever process begins one of them last keeps the
 other processes waiting. The rest is in any order."""
+
+
+# What a busy machine does slowly is no fault of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)
