@@ -6,12 +6,10 @@ import os
 
 import jsonschema
 import pytest
-import schemathesis
 
 from pipeline3d.api.app import create_app
 from pipeline3d.api.examples import EXAMPLES, PROBLEM_EXAMPLE
 from pipeline3d.settings import Settings
-from pipeline3d_tests.api_fuzzing import FuzzReport, fuzz_operation
 from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
 
 EXAMPLES_EACH = int(os.environ.get("PIPELINE3D_FUZZ_EXAMPLES", "3"))
@@ -78,6 +76,11 @@ def test_the_example_of_a_refusal_is_a_problem(document):
 
 @pytest.mark.timeout(150 + 10 * EXAMPLES_EACH)
 def test_whatever_is_asked_the_answer_is_documented_and_no_fault(api_url, rows):
+    # here and not above: each process that collects tests would take a second for it
+    import schemathesis
+
+    from pipeline3d_tests.api_fuzzing import FuzzReport, fuzz_operation
+
     schema = schemathesis.openapi.from_url(f"{api_url}/openapi.json")
     report = FuzzReport()
     for operation in schema.get_all_operations():
