@@ -265,7 +265,7 @@ def test_a_config_with_one_line_lost_is_refused_or_means_the_same(data):
 
 
 @pytest.mark.parametrize(
-    "bomb", ["!!python/object/apply:os.system ['true']", "a: &a [1]\nb: [*a, *a]", "[" * 5000]
+    "bomb", ["!!python/object/apply:os.system ['true']", "a: &a [1]\nb: [*a, *a]", "[" * 1000]
 )
 def test_yaml_that_is_more_than_data_is_refused(bomb):
     with pytest.raises(ModelNotReady):
