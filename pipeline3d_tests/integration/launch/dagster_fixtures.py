@@ -11,6 +11,11 @@ import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 
+from pipeline3d.launch import postgres_pool
+from pipeline3d.launch.pooled_storage import PooledPostgresStorage
+from pipeline3d.launch.postgres_pool import PoolSettings
+from pipeline3d_tests.servers import PostgresServer
+
 POOLED = """
 storage:
   custom:
@@ -61,6 +66,14 @@ def write_home(home: Path, *blocks: str) -> Path:
     text = "telemetry: {enabled: false}\n" + "\n".join(textwrap.dedent(block) for block in blocks)
     (home / "dagster.yaml").write_text(text)
     return home
+
+
+def make_dagster_template(server: PostgresServer) -> str:
+    """The name of a new database with Dagster's tables, to be copied; made without a process of Dagster's."""
+    url = server.fresh_database()
+    PooledPostgresStorage(url, pool=PoolSettings(), connect_patience_s=5)
+    postgres_pool.dispose_engines()
+    return url.rsplit("/", 1)[-1]
 
 
 def execute(

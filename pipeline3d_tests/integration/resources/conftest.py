@@ -9,21 +9,22 @@ import pytest
 
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.launch import postgres_pool
-from pipeline3d.launch.pooled_storage import PooledPostgresStorage
-from pipeline3d.launch.postgres_pool import PoolSettings
-from pipeline3d_tests.integration.launch.dagster_fixtures import NO_LOGS, POOLED, write_home
+from pipeline3d_tests.integration.launch.dagster_fixtures import (
+    NO_LOGS,
+    POOLED,
+    make_dagster_template,
+    write_home,
+)
 from pipeline3d_tests.integration.resources.pruning_fixtures import AgedStore, Past
+from pipeline3d_tests.servers import PostgresServer
 
 RETENTION = "retention: {sensor: {purge_after_days: {skipped: 1}}}"
 
 
 @pytest.fixture(scope="session")
-def dagster_template(postgres_server):
-    """Name of a database with Dagster's tables."""
-    url = postgres_server.fresh_database()
-    PooledPostgresStorage(url, pool=PoolSettings(), connect_patience_s=5)
-    postgres_pool.dispose_engines()
-    return url.rsplit("/", 1)[-1]
+def dagster_template(postgres_server: PostgresServer) -> str:
+    """The name of a database with Dagster's tables, to be copied."""
+    return make_dagster_template(postgres_server)
 
 
 @pytest.fixture
