@@ -6,15 +6,17 @@ Prints what becomes ready and where everything is. The work is done by `local.st
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from pipeline3d.demo import print_summary, run_demo
-from pipeline3d.demo_requests import PHOTO_HOST
+from pipeline3d.demo_requests import MAKES_MODELS, PHOTO_HOST
 from pipeline3d.errors import ServerFailure, UnusableInput
 from pipeline3d.installation import CHECKOUT, Installation, prepare_installation, read_installation
 from pipeline3d.local.data_lock import DataLock
@@ -24,6 +26,10 @@ from pipeline3d.local.stack import Stack
 from pipeline3d.settings import load_settings
 from pipeline3d.signing_in import sign_in
 from pipeline3d.values import Kind
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 DEFAULT_MODELS = ("inflate-v1", "sculpt-v1")
 """Of a photo, and of a text."""
@@ -108,14 +114,21 @@ def demonstrate(photo: Path | None, prompt: str | None, out: Path, model_id: str
     if model_id not in DEFAULT_MODELS and _takes_products(model_id):
         # the demo serves the product's photo itself, from where the fetcher would not take one
         os.environ.setdefault("PIPELINE3D_PHOTO_HOSTS", PHOTO_HOST)
+    # While the first servers make their files one core has nothing to do.
+    wanted = photo is None and prompt is None and model_id == MAKES_MODELS
+    draw = begin_drawing().result if wanted else draw_sample
+
+    def sample() -> Path:
+        return save_sample(draw(), out)
+
     try:
         with running_stack(console, stays=False) as (installation, _stack):
-            succeeded = _demonstrate_on(installation, photo, prompt, out, model_id, console)
+            succeeded = _demonstrate_on(installation, photo, prompt, out, model_id, sample, console)
     except ServerFailure as failure:
         if failure.code != "already_running":
             raise
         console.print("using the installation that is already running here")
-        return _demonstrate_on(read_installation(), photo, prompt, out, model_id, console)
+        return _demonstrate_on(read_installation(), photo, prompt, out, model_id, sample, console)
     console.print("everything is stopped")
     return succeeded
 
@@ -132,6 +145,7 @@ def _demonstrate_on(
     prompt: str | None,
     out: Path,
     model_id: str,
+    sample: Callable[[], Path],
     console: Console,
 ) -> bool:
     with sign_in(installation) as client:
@@ -143,7 +157,7 @@ def _demonstrate_on(
             prompt,
             out,
             model_id=model_id,
-            sample=lambda: draw_sample(out),
+            sample=sample,
             console=console,
         )
     print_summary(
@@ -155,13 +169,26 @@ def _demonstrate_on(
     return result.model is not None
 
 
-def draw_sample(out: Path) -> Path:
-    """The sample photo, which the project draws itself."""
-    from PIL import Image
+def begin_drawing() -> Future[npt.NDArray[np.uint8]]:
+    """The sample photo, drawn in the background."""
+    executor = ThreadPoolExecutor(1, thread_name_prefix="sample")
+    drawing = executor.submit(draw_sample)
+    executor.shutdown(wait=False)
+    return drawing
 
+
+def draw_sample() -> npt.NDArray[np.uint8]:
+    """The sample photo, which the project draws itself."""
     from pipeline3d.imaging.sample_photo import draw_sample_photo
+
+    return draw_sample_photo()
+
+
+def save_sample(photo: npt.NDArray[np.uint8], out: Path) -> Path:
+    """The file of the sample photo."""
+    from PIL import Image
 
     out.mkdir(parents=True, exist_ok=True)
     path = out / "sample.jpg"
-    Image.fromarray(draw_sample_photo()).save(path, quality=92)
+    Image.fromarray(photo).save(path, quality=92)
     return path

@@ -172,8 +172,9 @@ def _plan_code_server(environment: Mapping[str, str], checkout: Path, after: tup
         environment=environment,
         directory=checkout,
         ready=GrpcProbe(port=int(port)),
-        # Loading the definitions needs no table, and takes longest: it goes on beside the preparation.
+        # Loading the definitions needs no server, and takes longest: it goes on while those begin.
         after=after,
+        at_once=True,
         stop_timeout_s=_SERVICE_STOP_S,
     )
 

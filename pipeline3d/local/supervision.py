@@ -59,7 +59,8 @@ class Program:
 
     `after` names the programs that must be ready before this one begins; `once` programs are done,
     and count as ready, when they have ended with exit code 0. Without a probe a program counts as
-    ready as soon as it has begun. A start does not wait for one that is not `awaited`.
+    ready as soon as it has begun. A start does not wait for one that is not `awaited`. One that
+    begins `at_once` does not wait either: it is only stopped before those that it is `after`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Program:
     after: tuple[str, ...] = ()
     once: bool = False
     awaited: bool = True
+    at_once: bool = False
     stop_signal: str = "TERM"
     stop_timeout_s: int = 3
 
@@ -141,7 +143,9 @@ def build_program_document(program: Program, programs: Sequence[Program], data: 
         "death_signal": f"SIG{program.stop_signal}",
         "begun_file": str(data / begun_file(program.name)),
         "done_file": str(data / done_file(program.name)),
-        "waits_for": [_build_dependency(by_name[name], data) for name in program.after],
+        "waits_for": []
+        if program.at_once
+        else [_build_dependency(by_name[name], data) for name in program.after],
     }
 
 

@@ -6,7 +6,7 @@ from pipeline3d.local.environment import build_environment
 from pipeline3d.local.programs import plan_servers, plan_services
 from pipeline3d.local.ready_files import READY_VARIABLE
 from pipeline3d.local.state import PORT_NAMES, LocalState
-from pipeline3d.local.supervision import plan_levels
+from pipeline3d.local.supervision import build_program_document, plan_levels
 
 STATE = LocalState(
     ports={name: 5000 + number for number, name in enumerate(PORT_NAMES)},
@@ -47,6 +47,15 @@ def test_everything_stands_on_the_servers_and_on_a_prepared_database():
 def test_nobody_waits_for_the_read_only_page_and_it_can_be_left_out():
     assert [program.name for program in plan_all() if not program.awaited] == ["lineage"]
     assert "lineage" not in [program.name for program in plan_all(lineage=False)]
+
+
+def test_the_definitions_are_loaded_while_the_servers_begin():
+    planned = plan_all()
+    waiting = {
+        program.name: bool(build_program_document(program, planned, Path("/data"))["waits_for"])
+        for program in planned
+    }
+    assert [name for name, waits in waiting.items() if not waits] == ["postgres", "objects", "code-server"]
 
 
 def test_a_demo_has_no_pages_of_dagster_and_waits_for_no_courier():
