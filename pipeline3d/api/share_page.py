@@ -62,6 +62,17 @@ def render_page(shared: SharedRead, project_name: str) -> str:
     )
 
 
+def render_missing(words: str) -> str:
+    """The page of a link that leads nowhere."""
+    return _PAGE.format(
+        title="Nothing is shared here",
+        words=escape(words),
+        pictures="",
+        files="",
+        ends="Whoever sent the link can make a new one.",
+    )
+
+
 def describe_size(size: int) -> str:
     """Bytes as people say them."""
     amount = float(size)

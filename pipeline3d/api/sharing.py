@@ -29,6 +29,7 @@ LINK_EXPIRES_S = 300
 VISITS_PER_MINUTE = 300
 """From one address: a page with its pictures is some ten."""
 MOST_TOKEN_LENGTH = 100
+UNKNOWN_SHARE = "unknown_share"
 PUBLIC_HEADERS = {
     "Cache-Control": "no-store",
     "X-Robots-Tag": "noindex, nofollow",
@@ -121,7 +122,7 @@ async def visit_file(
 
 def unknown_share() -> RequestError:
     """What anybody is told whose link does not work: not whether it ever did."""
-    return RequestError("There is no such share link, or it has ended.", code="unknown_share")
+    return RequestError("There is no such share link, or it has ended.", code=UNKNOWN_SHARE)
 
 
 async def _open(services: Services, request: Request, token: str) -> Row[Any]:

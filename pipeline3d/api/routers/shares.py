@@ -17,8 +17,9 @@ from pipeline3d.api.file_bodies import ShareBody, SharedRead, ShareMade, ShareRe
 from pipeline3d.api.routers.artifacts import KeyPart
 from pipeline3d.api.routing import API_PREFIX, Router
 from pipeline3d.api.services import AppServices
-from pipeline3d.api.share_page import build_policy, render_page
+from pipeline3d.api.share_page import build_policy, render_missing, render_page
 from pipeline3d.api.viewing import read_own_job
+from pipeline3d.errors import RequestError
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action
 from pipeline3d.values import Scope
@@ -62,12 +63,17 @@ async def show_share(
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """What was shared: a page, or JSON where Accept names it."""
-    shared = await sharing.visit_page(services, request, token)
     headers = {**sharing.PUBLIC_HEADERS, "Vary": "Accept"}
+    page_headers = {**headers, "Content-Security-Policy": build_policy(services.store.public_origin)}
+    try:
+        shared = await sharing.visit_page(services, request, token)
+    except RequestError as error:
+        if error.code != sharing.UNKNOWN_SHARE or "text/html" not in accept:
+            raise
+        return HTMLResponse(render_missing(error.message), HTTPStatus.NOT_FOUND, page_headers)
     if "application/json" in accept and "text/html" not in accept:
         return JSONResponse(shared.model_dump(mode="json"), headers=headers)
-    headers["Content-Security-Policy"] = build_policy(services.store.public_origin)
-    return HTMLResponse(render_page(shared, services.settings.project_name), headers=headers)
+    return HTMLResponse(render_page(shared, services.settings.project_name), headers=page_headers)
 
 
 @public_router.get("/{token}/{name}", response_class=RedirectResponse, status_code=HTTPStatus.FOUND)

@@ -128,6 +128,14 @@ def test_what_was_shared(page, api, api_url, ledger, deliver, tmp_path):
     look_at(page, tmp_path, "shared-dark")
 
 
+def test_a_link_that_has_ended(page, api_url, tmp_path):
+    answer = page.goto(f"{api_url}/s/{'a' * 43}")
+    assert answer.status == 404
+    assert answer.headers["cache-control"] == "no-store"
+    assert "or it has ended" in page.inner_text("main")
+    look_at(page, tmp_path, "ended")
+
+
 def test_the_list_of_problems(page, api_url, tmp_path):
     page.goto(f"{api_url}/problems")
     look_at(page, tmp_path, "problems")
