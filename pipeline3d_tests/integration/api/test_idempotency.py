@@ -15,14 +15,15 @@ import httpx
 import pytest
 from sqlalchemy import delete, func, select, text, update
 
-from pipeline3d.database.tables import idempotency_keys, jobs
+from pipeline3d.database.access_tables import usage
+from pipeline3d.database.tables import idempotency_keys, jobs, users
 from pipeline3d.requests import creation
 from pipeline3d.requests.creation import NewJob, new_job_id
 from pipeline3d.requests.housekeeping import Housekeeper
 from pipeline3d.requests.idempotency import KeyUse, used_up_keys
 from pipeline3d.values import Family, Kind
 from pipeline3d_tests.integration.api.api_fixtures import JOBS, draw_png
-from pipeline3d_tests.integration.requests.database_fixtures import API_KEY
+from pipeline3d_tests.integration.requests.database_fixtures import API_KEY, USERNAME
 from pipeline3d_tests.servers import wait_until
 
 KEY = {"Idempotency-Key": "order-7"}
@@ -206,6 +207,11 @@ def listens(port, process):
 def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_jobs(api_settings, rows):
     port = free_port()
     url = f"http://127.0.0.1:{port}{JOBS}/"
+    # with a quota a job and its charge are two statements: more that could be torn apart
+    rows.run(users.update().where(users.c.username == USERNAME).values(monthly_cost_units=1_000_000))
+
+    def counted_and_stored():
+        return tuple(rows.run(select(usage.c.jobs, select(func.count(jobs.c.id)).scalar_subquery()))[0])
 
     async def create_all(series, process=None):
         """Ask for all at once; kill the process as soon as the first was answered."""
@@ -232,6 +238,7 @@ def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_job
     # On a busy machine all may be answered before this process comes to the first answer: then once more.
     for series in range(5):
         rows.run(jobs.delete())
+        rows.run(usage.delete())
         with api_process(api_settings, port) as process:
             before = asyncio.run(create_all(series, process))
             assert process.wait() == -9
@@ -240,6 +247,7 @@ def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_job
     assert 1 <= len(before) < CONCURRENT, "it was killed in the middle"
     stored_before = count_jobs(rows)
     assert stored_before >= len(before)
+    assert counted_and_stored() == (stored_before, stored_before)
     with api_process(api_settings, port):
         after = asyncio.run(create_all(series))
     assert len(after) == CONCURRENT
@@ -250,5 +258,6 @@ def test_a_kill_amid_a_hundred_creates_and_all_of_them_again_leave_a_hundred_job
     assert replayed == stored_before
     assert len({answer.json()["id"] for answer in after.values()}) == CONCURRENT
     assert count_jobs(rows) == CONCURRENT
+    assert counted_and_stored() == (CONCURRENT, CONCURRENT)
     numbers = [row.metadata["number"] for row in rows.run(select(jobs.c["metadata"]))]
     assert sorted(numbers) == list(range(CONCURRENT))

@@ -205,6 +205,19 @@ def test_a_crash_leaves_a_job_with_its_charge_or_neither(api, engine, limit, row
     assert used(rows, owner) == stored(rows) == 2 * before
 
 
+def test_of_equal_requests_at_once_one_is_stored_and_counted(api, limit, rows):
+    owner = limit(monthly_cost_units=100)
+    asked = {"json": {"model_id": "sculpt-v1", "prompt": "a red mug"}, "headers": {"Idempotency-Key": "once"}}
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(api.http.post, f"{JOBS}/", **asked) for _ in range(8)]
+    assert len({answer.result().json()["id"] for answer in answers}) == 1
+    assert len(rows.run(jobs.select())) == 1
+    assert used(rows, owner) == stored(rows) > 0
+    # where there is room for this one only, its answer is given all the same
+    limit(monthly_cost_units=Decimal(str(stored(rows))))
+    assert api.http.post(f"{JOBS}/", **asked).status_code == 201
+
+
 def test_a_batch_that_is_cut_off_leaves_nothing(api, engine, limit, rows):
     owner = limit(monthly_cost_units=100)
     asked = {"json": {"jobs": [{"model_id": "sculpt-v1", "prompt": "a red mug"}] * 3}}
