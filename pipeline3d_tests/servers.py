@@ -46,6 +46,12 @@ SETTINGS_OFF = ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 of a core."""
 
 
+def pytest_configure() -> None:
+    """A shell has what it starts in the background ignore SIGINT, which tests send to processes of theirs."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A server on loopback that says nothing; its address."""

@@ -32,7 +32,9 @@ from pipeline3d_tests.installation import CHECKOUT
 from pipeline3d_tests.servers import http_server, wait_until
 
 FINISH_DEADLINE_S = 120.0
-CANCEL_DEADLINE_S = 12.0
+CANCEL_DEADLINE_S = 30.0
+"""The ladder of signals takes eight seconds, and the probe works for ten minutes."""
+GONE_WITHIN_S = 40.0
 TOLD_WITHIN_S = 5.0
 """A webhook arrives well within a second; a busy machine is given more."""
 LOOK_EVERY_S = 0.3
@@ -273,7 +275,7 @@ def test_whatever_dies_in_a_worker_the_run_is_tried_again_and_no_finished_stage_
     executing = installation.executing(job_id)
     victim = executing if fault is Fault.RUN else find_victim(installation, fault, random.Random(0))
     victim.send_signal(signal.SIGKILL)
-    _gone, alive = psutil.wait_procs([executing, program], timeout=20)
+    _gone, alive = psutil.wait_procs([executing, program], timeout=GONE_WITHIN_S)
     assert alive == []  # nothing goes on without its worker
     job = finish(client, job_id)
     assert (job["status"], job["attempt"]) == ("SUCCEEDED", 2), job["error"]
@@ -306,7 +308,7 @@ def test_a_cancelled_request_ends_with_all_its_processes_and_is_not_tried_again(
         job = finish(client, job_id)
         assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
     assert time.monotonic() - asked < CANCEL_DEADLINE_S
-    _gone, alive = psutil.wait_procs(programs.values(), timeout=10)
+    _gone, alive = psutil.wait_procs(programs.values(), timeout=GONE_WITHIN_S)
     assert alive == []
     assert all(process.is_running() for process in executing)  # the worker stays warm
     for job_id in (*running, queued):
@@ -327,7 +329,7 @@ def test_terminating_a_run_in_the_dagster_ui_cancels_its_request(installation, c
     assert answer["terminateRunResults"][0]["__typename"] == "TerminateRunSuccess"
     job = finish(client, job_id)
     assert (job["status"], job["attempt"], job["error"]) == ("CANCELED", 1, None)
-    assert psutil.wait_procs([program], timeout=10)[1] == []
+    assert psutil.wait_procs([program], timeout=GONE_WITHIN_S)[1] == []
     wait_until(
         lambda: dagster_run_of(installation, job_id)["status"] == "CANCELED",
         what="the end of the run in Dagster",

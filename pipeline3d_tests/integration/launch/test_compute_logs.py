@@ -228,7 +228,7 @@ def test_a_store_that_is_away_delays_no_run_and_gets_everything_when_it_is_back(
     for name in names:
         with uploads.following(*name) as output:
             write(output, "err", name[-1].encode())
-    assert time.monotonic() - began < 2  # the first retry
+    assert time.monotonic() - began < 10  # nobody waited for the store, which does not come back
     wait_until(lambda: "wait on disk" in caplog.text, what="the outage is told")
     assert not uploads.drain(0.2)
     assert caplog.text.count("wait on disk") == 1

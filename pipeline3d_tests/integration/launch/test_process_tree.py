@@ -96,7 +96,7 @@ def test_a_stopped_process_is_killed_all_the_same(start):
     process.send_signal(signal.SIGSTOP)
     signal_all(tree_of(process.pid), signal.SIGINT)
     signal_all(tree_of(process.pid), signal.SIGKILL)
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=40) == -signal.SIGKILL
 
 
 # A process of its own, since it becomes the parent of every orphan and ends all its children.

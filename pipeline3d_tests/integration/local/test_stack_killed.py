@@ -14,6 +14,9 @@ from pipeline3d.local.ports import choose_free_ports
 from pipeline3d_tests.integration.local.fake_installation import NAMES
 from pipeline3d_tests.servers import wait_until
 
+ENDED_WITHIN_S = 60.0
+"""It takes a second; a busy machine is given more."""
+
 
 @pytest.fixture
 def running(tmp_path):
@@ -70,7 +73,7 @@ def test_nothing_is_left_when_the_parent_of_all_is_killed(tmp_path, running):
     process = running()
     processes = everything_of(tmp_path, process)
     process.kill()
-    wait_until(lambda: nothing_left_of(processes), what="the end of all processes", deadline_s=15)
+    wait_until(lambda: nothing_left_of(processes), what="the end of all processes")
     stops = [line.split()[1] for line in (tmp_path / "journal").read_text().splitlines() if "stop" in line]
     assert stops == ["third", "second", "first"], "a killed parent still means an orderly stop"
 
@@ -79,7 +82,7 @@ def test_nothing_is_left_when_programs_are_stubborn_and_the_parent_is_killed(tmp
     process = running("--stubborn")
     processes = everything_of(tmp_path, process)
     process.kill()
-    wait_until(lambda: nothing_left_of(processes), what="the end of all processes", deadline_s=20)
+    wait_until(lambda: nothing_left_of(processes), what="the end of all processes")
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path, running):
@@ -89,8 +92,8 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path, running):
         other for other in processes if "pipeline3d.local.supervisor_process" in other.cmdline()
     )
     supervisor.kill()
-    wait_until(lambda: nothing_left_of(processes), what="the end of all processes", deadline_s=15)
-    assert process.wait(10) != 0, "the parent says that it failed"
+    wait_until(lambda: nothing_left_of(processes), what="the end of all processes")
+    assert process.wait(ENDED_WITHIN_S) != 0, "the parent says that it failed"
 
 
 def test_a_new_stack_starts_at_once_after_a_kill(tmp_path, running):
@@ -118,7 +121,7 @@ def test_a_polite_signal_to_the_parent_stops_everything_in_order(tmp_path, runni
     process = running()
     processes = everything_of(tmp_path, process)
     os.kill(process.pid, number)
-    process.wait(10)
+    process.wait(ENDED_WITHIN_S)
     assert nothing_left_of([other for other in processes if other.pid != process.pid])
     stops = [line.split()[1] for line in (tmp_path / "journal").read_text().splitlines() if "stop" in line]
     assert stops == ["third", "second", "first"]

@@ -117,16 +117,18 @@ def test_a_resident_that_is_killed_in_a_run_fails_it_and_the_next_one_succeeds(h
 def test_an_interrupt_for_the_whole_tree_ends_the_run_soon_and_the_next_one_succeeds(host, spec, request_for):
     """As a run is canceled: the whole tree is sent SIGINT, and the step is interrupted."""
 
+    interrupted = []
+
     def interrupt(_progress) -> None:
+        interrupted.append(time.monotonic())
         leader = psutil.Process(use.model.pid)
         for process in (leader, *leader.children(recursive=True)):
             process.send_signal(signal.SIGINT)
         raise KeyboardInterrupt
 
-    begun = time.monotonic()
     with pytest.raises(KeyboardInterrupt), host.use(spec()) as use:
-        run_request(use, request_for(work_s=60, steps=100), interrupt)
-    assert time.monotonic() - begun < 4.0  # then the worker sends SIGTERM
+        run_request(use, request_for(work_s=600, steps=1000), interrupt)
+    assert time.monotonic() - interrupted[0] < 20.0  # of ten minutes of work
     with host.use(spec()) as use:
         assert run_request(use, request_for()).outputs
 
