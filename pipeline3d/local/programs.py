@@ -23,6 +23,7 @@ from pipeline3d.local.supervision import Program, ready_file
 _SERVER_STOP_S = 3
 _DAEMON = [sys.executable, "-m", "pipeline3d.launch.daemon", "--workspace", "workspace.yaml"]
 _SERVICE_STOP_S = 3
+_DAEMON_STOP_S = 1
 DAGSTER_TABLES = "migrate-dagster"
 _MOST_SOCKET_BYTES = 1 << 20
 _SLOW_POLL_MS = 10_000
@@ -175,7 +176,9 @@ def _plan_code_server(environment: Mapping[str, str], checkout: Path, after: tup
         # Loading the definitions needs no server, and takes longest: it goes on while those begin.
         after=after,
         at_once=True,
-        stop_timeout_s=_SERVICE_STOP_S,
+        # Whoever asked it anything has ended by then: what a tick still waits for nobody would hear.
+        stop_signal="KILL",
+        stop_timeout_s=0,
     )
 
 
@@ -187,7 +190,8 @@ def _plan_daemon(environment: Mapping[str, str], checkout: Path) -> Program:
         **_tells_ready("daemon", environment),
         directory=checkout,
         after=("migrate", DAGSTER_TABLES, "code-server"),
-        stop_timeout_s=_SERVICE_STOP_S,
+        # Its sensors wait inside their ticks for up to 20 s, so that it nearly never ends by itself in time.
+        stop_timeout_s=_DAEMON_STOP_S,
     )
 
 
