@@ -14,14 +14,12 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import orjson
 from fastapi import Request, Response
 from pydantic_core import from_json
 
 from pipeline3d.api.auth import check_scope, require_account
-from pipeline3d.api.bodies import JobRead
 from pipeline3d.api.compatibility import FORMS
-from pipeline3d.api.presenting import JOBS_PATH
+from pipeline3d.api.presenting import JOBS_PATH, write_job_json
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import describe_known_job, missing_job
 from pipeline3d.api.waiting import wait_as_preferred
@@ -65,11 +63,7 @@ async def write_job(services: Services, account: Account, job_id: UUID) -> bytes
     if document is None or document["user_id"] != str(account.id):
         raise missing_job(account, job_id, is_known=document is not None)
     artifacts = [_present_artifact(artifact) for artifact in document.pop("artifacts")]
-    whole = await describe_known_job(services, _as_row(document), artifacts)
-    try:
-        return orjson.dumps(whole, option=orjson.OPT_UTC_Z)
-    except orjson.JSONEncodeError:  # somebody's metadata has a whole number beyond 64 bits
-        return JobRead.model_validate(whole).model_dump_json().encode()
+    return write_job_json(await describe_known_job(services, _as_row(document), artifacts))
 
 
 def _present_artifact(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Row
 
 from pipeline3d.api import bodies
@@ -84,6 +85,14 @@ def describe_job(
         "deadline": row.deadline,
         "expires_at": row.expires_at,
     }
+
+
+def write_job_json(described: dict[str, Any]) -> bytes:
+    """What `describe_job` gives, as JSON."""
+    try:
+        return orjson.dumps(described, option=orjson.OPT_UTC_Z)
+    except orjson.JSONEncodeError:  # somebody's metadata has a whole number beyond 64 bits
+        return bodies.JobRead.model_validate(described).model_dump_json().encode()
 
 
 def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:

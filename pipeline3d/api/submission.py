@@ -17,11 +17,11 @@ from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
 from pipeline3d.api.known_models import find_catalogue_model
 from pipeline3d.api.limits import store_within_limits
-from pipeline3d.api.presenting import present_input
+from pipeline3d.api.presenting import present_input, write_job_json
 from pipeline3d.api.services import Services
 from pipeline3d.api.sources import check_source, name_input
 from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model
-from pipeline3d.api.viewing import read_own_job, view_jobs, view_known_jobs
+from pipeline3d.api.viewing import describe_known_job, read_own_job, view_jobs
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.outbound.addresses import check_address
 from pipeline3d.requests import creation
@@ -75,7 +75,7 @@ async def submit_job(
     async def make() -> Answer | None:
         job = await check_job(services, account, body, origin)
         rows = await store_jobs(services, account, [job], use)
-        return answer_of(await view_created(services, job, rows[0])) if rows else None
+        return await answer_created(services, job, rows[0]) if rows else None
 
     async def make_anew(kept: Row[Any]) -> Answer:
         [job] = await view_jobs(services, [await read_own_job(services, account, kept.job_id)])
@@ -105,12 +105,13 @@ async def store_jobs(
     return await store_within_limits(services, account, statement, values, units)
 
 
-async def view_created(services: Services, job: NewJob, made: Row[Any]) -> JobRead:
-    """A job that was stored in this moment: only its input belongs to it, and nothing is read again."""
+async def answer_created(services: Services, job: NewJob, made: Row[Any]) -> Answer:
+    """About a job that was stored in this moment: only its input belongs to it, and nothing is read again."""
     row = creation.as_stored(job, made)
-    artifacts = {row.id: [present_input(row, job.upload)]} if job.upload is not None else {}
-    [shown] = await view_known_jobs(services, [row], artifacts, patience_s=PLACE_PATIENCE_S)
-    return shown
+    artifacts = [] if job.upload is None else [present_input(row, job.upload).model_dump()]
+    shown = await describe_known_job(services, row, artifacts, patience_s=PLACE_PATIENCE_S)
+    body = write_job_json(shown).decode()
+    return Answer(status=HTTPStatus.CREATED, body=body, location=shown["links"]["self"])
 
 
 def answer_of(job: JobRead, status: int = HTTPStatus.CREATED) -> Answer:

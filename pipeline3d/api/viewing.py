@@ -51,17 +51,10 @@ async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRea
 
 
 async def view_known_jobs(
-    services: Services,
-    rows: Sequence[Row[Any]],
-    artifacts: Mapping[UUID, Sequence[ArtifactRead]],
-    *,
-    patience_s: float | None = None,
+    services: Services, rows: Sequence[Row[Any]], artifacts: Mapping[UUID, Sequence[ArtifactRead]]
 ) -> list[JobRead]:
-    """The same where their artifacts are known already.
-
-    With `patience_s` nobody waits longer for a place in the queue: it is left out where it takes longer.
-    """
-    outlooks = await _foresee(services, rows, patience_s)
+    """The same where their artifacts are known already."""
+    outlooks = await _foresee(services, rows, None)
     dagster_url = services.settings.dagster_url
     return [
         present_job(row, artifacts.get(row.id, ()), outlooks.get(row.id), dagster_url=dagster_url)
@@ -69,9 +62,14 @@ async def view_known_jobs(
     ]
 
 
-async def describe_known_job(services: Services, row: Row[Any], artifacts: Sequence[Any]) -> dict[str, Any]:
-    """The same of one job as plain values, checked by nobody."""
-    outlooks = await _foresee(services, [row], None)
+async def describe_known_job(
+    services: Services, row: Row[Any], artifacts: Sequence[Any], *, patience_s: float | None = None
+) -> dict[str, Any]:
+    """The same of one job as plain values, checked by nobody.
+
+    With `patience_s` nobody waits longer for a place in the queue: it is left out where it takes longer.
+    """
+    outlooks = await _foresee(services, [row], patience_s)
     return describe_job(row, artifacts, outlooks.get(row.id), dagster_url=services.settings.dagster_url)
 
 
