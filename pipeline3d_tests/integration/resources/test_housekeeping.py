@@ -21,31 +21,25 @@ from pipeline3d_tests.integration.resources.pruning_fixtures import fill, runs_o
 from resources.run_history import RunHistory
 
 
-def test_a_dry_run_says_what_the_next_prune_removes_and_removes_nothing(past):
-    fill(past)
-    before = past.everything()
-    said = past.prune(dry_run=True)
-    assert past.everything() == before
-    assert past.prune() == said
-    assert all(removed.count for removed in said), "every step had something to do"
-    assert {removed.count for removed in past.prune(dry_run=True)} == {0}
-
-
 def take(before, after):
     """What is in `before` and not in `after`."""
     return {name: value - after[name] for name, value in before.items()}
 
 
-def test_what_is_past_its_time_goes_and_everything_else_stays(past):
+def test_a_dry_run_says_what_the_prune_then_takes_and_everything_else_stays(past):
     doomed = fill(past)
     before = past.everything()
-    past.prune()
+    said = past.prune(dry_run=True)
+    assert past.everything() == before
+    assert past.prune() == said
+    assert all(removed.count for removed in said), "every step had something to do"
     gone = take(before, past.everything())
     assert gone.pop("keys") == doomed.keys
     assert gone.pop("runs") == doomed.runs
     assert gone.pop("objects") == doomed.objects
     assert gone.pop("event_logs") > 0
     assert gone == {**dict.fromkeys(gone, 0), **doomed.rows}
+    assert {removed.count for removed in past.prune(dry_run=True)} == {0}
 
 
 def test_old_runs_keep_what_the_lineage_and_the_retries_go_by(past):
