@@ -1,7 +1,7 @@
 """A real browser for tests of pages: one for each process of tests, started when the first test asks for it.
 
-Where there is none such tests are skipped, and the summary says so in red. In continuous integration, where
-nobody reads a summary of what passed, they fail.
+Where there is none such tests are skipped, and the summary says so in red: a registry that is away for an hour
+is no reason to stop a change. One that is there but does not work fails them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def browser() -> Iterator[Browser]:
 
         program = find_browser(os.environ)
     except (ImportError, NoBrowser) as error:
-        _do_without(str(error))
+        pytest.skip(f"{NOT_DRAWN}: {error}")
     with sync_playwright() as driver:
         running = driver.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield running
@@ -73,11 +73,6 @@ def look_at(page: Page, pictures: Path, name: str) -> None:
             picture = pictures / f"{name}-{width}.png"
             page.screenshot(path=picture, full_page=True)
             pytest.fail(f"{picture}: " + "; ".join(faults))
-
-
-def _do_without(reason: str) -> None:
-    refuse = pytest.fail if os.environ.get("CI") else pytest.skip
-    refuse(f"{NOT_DRAWN}: {reason}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
