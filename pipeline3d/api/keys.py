@@ -1,7 +1,8 @@
-"""A user's own keys. A key never allows more than what it was made or changed with."""
+"""A user's own keys. A key never allows more than what it was made or changed with, nor for longer."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from pipeline3d.api.access_forms import KeyChange, KeyCreate, KeyMade, KeyRead
 from pipeline3d.api.audit import build_line
 from pipeline3d.api.limits import count_anew
 from pipeline3d.api.services import Services
-from pipeline3d.errors import NotYours, RequestError
+from pipeline3d.errors import InvalidParameters, NotYours, RequestError
 from pipeline3d.requests import accounts, keys
 from pipeline3d.requests.accounts import LOGIN_KEY_NAME, Account
 from pipeline3d.requests.audit import Action
@@ -32,7 +33,10 @@ async def list_keys(services: Services, account: Account, *, with_ended: bool) -
 async def create_key(services: Services, account: Account, body: KeyCreate) -> KeyMade:
     """A new key, whose secret is in the answer and nowhere else."""
     _check_unlimited(account)
+    _check_name(body.name)
     scopes = _check_scopes(account, body.scopes or sorted(account.scopes))
+    if "expires_in_s" in body.model_fields_set:
+        _check_end(account, _end_of(body.expires_in_s))
     row = await services.first(keys.count_alive(account.id, but_named=LOGIN_KEY_NAME))
     assert row is not None
     if row[0] >= MOST_KEYS:
@@ -44,9 +48,10 @@ async def create_key(services: Services, account: Account, body: KeyCreate) -> K
     key = accounts.generate_api_key()
     values = {"name": body.name, "scopes": scopes, **{name: getattr(body, name) for name in LIMITS}}
     line = build_line(services, account, Action.KEY_CREATED, details={"name": body.name, "scopes": scopes})
-    made = await services.first(
-        keys.store_key(account.id, key, values, expires_s=body.expires_in_s, line=line)
+    storing = keys.store_key(
+        account.id, key, values, expires_s=body.expires_in_s, line=line, ends_by=account.key_ends_at
     )
+    made = await services.first(storing)
     assert made is not None
     return KeyMade(**present_key(made, account).model_dump(), api_key=key)
 
@@ -57,7 +62,9 @@ async def rotate_key(services: Services, account: Account, key_id: UUID, grace_s
     _check_power(account, row)
     key = accounts.generate_api_key()
     line = build_line(services, account, Action.KEY_ROTATED, details={"grace_s": grace_s})
-    rotated = await services.first(keys.rotate_key(key_id, key, grace_s=grace_s, line=line))
+    rotated = await services.first(
+        keys.rotate_key(key_id, key, grace_s=grace_s, line=line, ends_by=account.key_ends_at)
+    )
     services.access.forget()
     if rotated is None:
         raise RequestError(
@@ -72,18 +79,17 @@ async def rotate_key(services: Services, account: Account, key_id: UUID, grace_s
 async def change_key(services: Services, account: Account, key_id: UUID, body: KeyChange) -> KeyRead:
     """Change what was sent of a key."""
     _check_unlimited(account)
-    _check_power(account, await _read_own(services, account, key_id))
+    row = await _read_own(services, account, key_id)
+    _check_power(account, row)
     sent = body.model_dump(exclude_unset=True, mode="json")
     if "scopes" in sent:
         sent["scopes"] = _check_scopes(account, body.scopes)
-    expires = "expires_in_s" in sent
-    expires_in_s = sent.pop("expires_in_s", None)
-    details = {**sent, **({"expires_in_s": expires_in_s} if expires else {})}
-    if expires:
-        await services.execute(keys.expire_key(key_id, expires_in_s))
-    line = build_line(services, account, Action.KEY_CHANGED, details=details)
-    # a statement that sets nothing would be none
-    await services.first(keys.change_key(key_id, sent or {"id": key_id}, line))
+    if "name" in sent:
+        _check_name(body.name, row.name)
+    if "expires_in_s" in sent:
+        _check_end(account, _end_of(body.expires_in_s))
+    line = build_line(services, account, Action.KEY_CHANGED, details=sent)
+    await services.first(keys.change_key(key_id, sent, line, ends_by=account.key_ends_at))
     if "monthly_cost_units" in sent:
         await count_anew(services, account.id, key_id)
     services.access.forget()
@@ -125,10 +131,42 @@ def _check_scopes(account: Account, wanted: list[Scope]) -> list[str]:
 
 
 def _check_power(account: Account, row: Row[Any]) -> None:
-    """Refuse to hand out, or change, a key that may do more than the one that asks for it."""
+    """Refuse to hand out, or change, a key that may do more than the one that asks for it, or for longer."""
     _check_scopes(account, sorted(effective_scopes(account.role, row.scopes)))
+    _check_end(account, row.expires_at)
     if row.id != account.key_id:
         _check_unlimited(account)
+
+
+def _end_of(expires_in_s: int | None) -> datetime | None:
+    return None if expires_in_s is None else datetime.now(UTC) + timedelta(seconds=expires_in_s)
+
+
+def _check_end(account: Account, ends_at: datetime | None) -> None:
+    """Refuse what would outlive the key that asks for it. Sessions are begun with a password: they may."""
+    latest = account.key_ends_at
+    if latest is not None and (ends_at is None or ends_at > latest):
+        message = (
+            f"Your own key ends at {latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}; this one would last longer."
+        )
+        raise NotYours(
+            message,
+            code="end_not_yours",
+            hint="Let it end by then, or use a session or a key that lasts longer.",
+            details={"errors": [{"field": "expires_in_s", "message": message}]},
+        )
+
+
+def _check_name(name: str, former: str = "") -> None:
+    """Keys of logins are known by their name: they do not count as made, and end with the password."""
+    if name != former and LOGIN_KEY_NAME in (name, former):
+        message = f"The name {LOGIN_KEY_NAME!r} is for keys that a login makes, which keep it."
+        raise InvalidParameters(
+            message,
+            code="reserved_name",
+            hint="Choose another name, or make a key of your own.",
+            details={"errors": [{"field": "name", "message": message}]},
+        )
 
 
 def _check_unlimited(account: Account) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -66,6 +67,8 @@ class Account:
     scopes: frozenset[Scope] = frozenset()
     """What may be done with the key or session that was sent: never more than the role allows."""
     key_id: UUID | None = None
+    key_ends_at: datetime | None = None
+    """When the secret that was sent stops working; None where it was no key's, or never does."""
     session_id: UUID | None = None
     csrf_hash: str | None = field(default=None, repr=False)
     """Of the token that a page must send along with every change; of sessions only."""
@@ -89,6 +92,7 @@ def account_of_row(row: Row[Any]) -> Account:
         role=role,
         scopes=effective_scopes(role, values.get("scopes", ())),
         key_id=values.get("key_id"),
+        key_ends_at=values.get("key_ends_at"),
         session_id=values.get("session_id"),
         csrf_hash=values.get("csrf_hash"),
         compatibility=row.compatibility,
@@ -141,13 +145,15 @@ def find_user_of_key() -> Select[Any]:
     stale = func.now() - make_seconds(LAST_USED_EVERY_S)
     current = api_keys.alias("current")
     use_is_stale = or_(current.c.last_used_at.is_(None), current.c.last_used_at < stale)
+    ends_at = func.least(api_keys.c.expires_at, current.c.expires_at)  # null where neither ends
     return (
         select(
             users,
             current.c.id.label("key_id"),
             current.c.scopes,
             use_is_stale.label("use_is_stale"),
-            seconds_until(api_keys.c.expires_at).label("seconds_left"),
+            ends_at.label("key_ends_at"),
+            seconds_until(ends_at).label("seconds_left"),
             *(current.c[name].label(f"key_{name}") for name in LIMITS),
         )
         .select_from(api_keys)
@@ -157,7 +163,7 @@ def find_user_of_key() -> Select[Any]:
             api_keys.c.key_hash == bindparam("the_hash", type_=Text),
             api_keys.c.revoked_at.is_(None),
             current.c.revoked_at.is_(None),
-            or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()),
+            or_(ends_at.is_(None), ends_at > func.now()),
             users.c.is_active == true(),
         )
     )

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, case, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from pipeline3d.database.columns import TIME
 from pipeline3d.database.tables import api_keys
 from pipeline3d.requests.accounts import LOGIN_KEY_NAME, PREFIX_LENGTH, hash_api_key
 from pipeline3d.requests.audit import Line, audited
@@ -34,9 +35,15 @@ def is_alive() -> ColumnElement[bool]:
 
 
 def store_key(
-    user_id: UUID, key: str, values: Mapping[str, Any], *, expires_s: float | None, line: Line
+    user_id: UUID,
+    key: str,
+    values: Mapping[str, Any],
+    *,
+    expires_s: float | None,
+    line: Line,
+    ends_by: datetime | None = None,
 ) -> Select[Any]:
-    """Store a new key with these `name`, `scopes` and limits."""
+    """Store a new key with these `name`, `scopes` and limits, which ends by that moment at the latest."""
     stored = (
         insert(api_keys)
         .values(
@@ -44,7 +51,7 @@ def store_key(
             user_id=user_id,
             key_hash=hash_api_key(key),
             prefix=key[:PREFIX_LENGTH],
-            expires_at=None if expires_s is None else seconds_from_now(expires_s),
+            expires_at=_ending(expires_s, ends_by),
             **values,
         )
         .returning(*SHOWN)
@@ -81,11 +88,15 @@ def count_alive(user_id: UUID, *, but_named: str) -> Select[int]:
     )
 
 
-def rotate_key(key_id: UUID, key: str, *, grace_s: float, line: Line) -> Select[Any]:
+def rotate_key(
+    key_id: UUID, key: str, *, grace_s: float, line: Line, ends_by: datetime | None = None
+) -> Select[Any]:
     """Give a key a new secret; the present one works for `grace_s` seconds more, never longer than it did.
 
-    A key that ends lives as long again as it was made for. No row where the key opens nothing any more.
+    A key that ends lives as long again as it was made for, but not beyond `ends_by`. No row where the key
+    opens nothing any more.
     """
+    as_long_again = func.now() + (api_keys.c.expires_at - api_keys.c.created_at)
     present = (
         select(api_keys)
         .where(api_keys.c.id == key_id, api_keys.c.rotated_to.is_(None), is_alive())
@@ -98,7 +109,7 @@ def rotate_key(key_id: UUID, key: str, *, grace_s: float, line: Line) -> Select[
         .values(
             key_hash=hash_api_key(key),
             prefix=key[:PREFIX_LENGTH],
-            expires_at=func.now() + (present.c.expires_at - present.c.created_at),
+            expires_at=func.least(as_long_again, literal(ends_by, TIME)),
             created_at=func.now(),
             last_used_at=None,
         )
@@ -120,19 +131,22 @@ def rotate_key(key_id: UUID, key: str, *, grace_s: float, line: Line) -> Select[
     return rotated.add_cte(kept.cte("kept"))
 
 
-def change_key(key_id: UUID, values: Mapping[str, Any], line: Line) -> Select[Any]:
-    """Change a key, and its earlier secrets with it; only the key comes back."""
-    every = update(api_keys).where(_with_earlier(key_id)).values(**values).returning(*SHOWN).cte("every")
+def change_key(
+    key_id: UUID, values: Mapping[str, Any], line: Line, *, ends_by: datetime | None = None
+) -> Select[Any]:
+    """Change a key, and its earlier secrets with it; only the key comes back.
+
+    With `expires_in_s` it ends so many seconds from now, or never, but not after `ends_by`; an earlier secret
+    ends when it did before, or with the key.
+    """
+    columns = {name: value for name, value in values.items() if name != "expires_in_s"}
+    if "expires_in_s" in values:
+        of_key = (api_keys.c.id == key_id, _ending(values["expires_in_s"], ends_by))
+        columns["expires_at"] = case(of_key, else_=api_keys.c.expires_at)
+    # a statement that sets nothing would be none
+    changed = update(api_keys).where(_with_earlier(key_id)).values(**columns or {"id": api_keys.c.id})
+    every = changed.returning(*SHOWN).cte("every")
     return audited(select(every).where(every.c.id == key_id).cte("changed"), line)
-
-
-def expire_key(key_id: UUID, seconds: float | None) -> Update:
-    """Let a key end so many seconds from now, or not at all; its earlier secrets stay as they are."""
-    return (
-        update(api_keys)
-        .where(api_keys.c.id == key_id)
-        .values(expires_at=None if seconds is None else seconds_from_now(seconds))
-    )
 
 
 def revoke_key(key_id: UUID, line: Line) -> Select[Any]:
@@ -171,6 +185,12 @@ def ended_login_keys(before: datetime) -> Sweep:
     )
 
 
+def _ending(expires_s: float | None, ends_by: datetime | None) -> ColumnElement[Any]:
+    """When a key ends: so many seconds from now, by that moment at the latest, or never."""
+    latest: ColumnElement[Any] = literal(ends_by, TIME)
+    return latest if expires_s is None else func.least(seconds_from_now(expires_s), latest)
+
+
 def _with_earlier(key_id: UUID) -> ColumnElement[bool]:
     return or_(api_keys.c.id == key_id, api_keys.c.rotated_to == key_id)
 
@@ -178,7 +198,7 @@ def _with_earlier(key_id: UUID) -> ColumnElement[bool]:
 def _earlier_valid_until() -> Any:
     earlier = api_keys.alias("earlier")
     return (
-        select(func.max(earlier.c.expires_at))
+        select(func.least(func.max(earlier.c.expires_at), api_keys.c.expires_at))
         .where(
             earlier.c.rotated_to == api_keys.c.id,
             earlier.c.revoked_at.is_(None),

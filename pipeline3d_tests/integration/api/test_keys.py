@@ -14,7 +14,7 @@ from pipeline3d.database.tables import api_keys, users
 from pipeline3d.requests import accounts, keys
 from pipeline3d.requests.audit import Action, Line
 from pipeline3d.requests.leases import seconds_from_now
-from pipeline3d_tests.integration.requests.database_fixtures import OTHER_USERNAME
+from pipeline3d_tests.integration.requests.database_fixtures import OTHER_USERNAME, PASSWORD, USERNAME
 from pipeline3d_tests.servers import wait_until
 
 KEYS = "/api/v1/keys"
@@ -117,6 +117,75 @@ def test_a_key_with_limits_does_not_come_around_them(api, make):
     assert api.http.post(f"{KEYS}/{other}/rotate", headers=headers).json()["code"] == "limited_key"
     rotated = api.http.post(f"{KEYS}/{limited['id']}/rotate", headers=headers)
     assert rotated.json()["requests_per_minute"] == 100  # its own secret it may change
+
+
+@pytest.mark.parametrize("asked", [{"expires_in_s": None}, {"expires_in_s": 7200}])
+def test_a_key_that_ends_makes_and_changes_none_that_lasts_longer(api, make, asked):
+    ending = make(expires_in_s=3600)
+    as_ending = {"x-api-key": ending["api_key"]}
+    endless = make()["id"]
+    for answer in (
+        api.http.post(KEYS, json={"name": "ci", **asked}, headers=as_ending),
+        api.http.patch(f"{KEYS}/{ending['id']}", json=asked, headers=as_ending),
+        api.http.patch(f"{KEYS}/{endless}", json={"scopes": ["jobs:read"]}, headers=as_ending),
+        api.http.post(f"{KEYS}/{endless}/rotate", headers=as_ending),
+    ):
+        refused = answer.json()
+        assert (answer.status_code, refused["code"]) == (403, "end_not_yours")
+        assert ending["expires_at"][:19] in refused["errors"][0]["message"]
+    assert api.http.delete(f"{KEYS}/{endless}", headers=as_ending).status_code == 200
+
+
+def test_what_a_key_that_ends_makes_ends_with_it(api, make):
+    ending = make(expires_in_s=3600)
+    as_ending = {"x-api-key": ending["api_key"]}
+    assert make(ending["api_key"])["expires_at"] == ending["expires_at"]
+    shorter = make(ending["api_key"], expires_in_s=1800)
+    assert shorter["expires_at"] < ending["expires_at"]
+    longer = api.http.patch(f"{KEYS}/{shorter['id']}", json={"expires_in_s": 3500}, headers=as_ending).json()
+    assert shorter["expires_at"] < longer["expires_at"] < ending["expires_at"]
+    # its own new secret lasts no longer either
+    rotated = api.http.post(f"{KEYS}/{ending['id']}/rotate", headers=as_ending).json()
+    assert rotated["expires_at"] == ending["expires_at"]
+
+
+def test_an_earlier_secret_makes_nothing_that_outlives_its_time_of_grace(api, make):
+    made = make()
+    rotated = api.http.post(f"{KEYS}/{made['id']}/rotate", json={"grace_s": 600}).json()
+    as_earlier = {"x-api-key": made["api_key"]}
+    again = api.http.post(f"{KEYS}/{made['id']}/rotate", headers=as_earlier)
+    assert again.json()["code"] == "end_not_yours"
+    assert make(made["api_key"])["expires_at"] == rotated["earlier_secret_valid_until"]
+
+
+def test_a_session_makes_keys_that_outlive_it(api_url, rows):
+    with httpx.Client(base_url=api_url) as browser:
+        login = {"username": USERNAME, "password": PASSWORD}
+        token = browser.post("/api/v1/auth/session", json=login).json()["csrf_token"]
+        headers = {"x-csrf-token": token, "sec-fetch-site": "same-origin"}
+        made = browser.post(KEYS, json={"name": "ci"}, headers=headers)
+    assert (made.status_code, made.json()["expires_at"]) == (201, None)
+
+
+def test_the_key_of_a_login_makes_none_that_lasts_longer_and_stays_one(api, make):
+    login = {"username": USERNAME, "password": PASSWORD}
+    key = api.http.post("/api/v1/auth/login", json=login).json()["api_key"]
+    as_login = {"x-api-key": key}
+    [of_login] = [one for one in api.http.get(KEYS, headers=as_login).json() if one["current"]]
+    assert make(key)["expires_at"] == of_login["expires_at"]
+    # under another name it would outlive a change of the password
+    renamed = api.http.patch(f"{KEYS}/{of_login['id']}", json={"name": "ci"}, headers=as_login)
+    assert (renamed.status_code, renamed.json()["code"]) == (422, "reserved_name")
+    # and under this one keys would not be counted
+    assert make(name="login", status=422)["code"] == "reserved_name"
+
+
+def test_an_earlier_secret_ends_with_its_key(api, make, me):
+    made = make()
+    api.http.post(f"{KEYS}/{made['id']}/rotate", json={"grace_s": 6000})
+    changed = api.http.patch(f"{KEYS}/{made['id']}", json={"expires_in_s": 1}).json()
+    assert changed["earlier_secret_valid_until"] == changed["expires_at"]
+    wait_until(lambda: me(made["api_key"]) == 403, what="the earlier secret has ended")
 
 
 def test_a_role_that_is_taken_away_takes_it_from_the_keys_too(api, rows, as_other):
