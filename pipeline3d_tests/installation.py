@@ -22,7 +22,7 @@ from pipeline3d.local.state import load_state
 from pipeline3d.settings import Settings, load_settings
 from pipeline3d_tests.servers import wait_until
 
-START_DEADLINE_S = 90.0
+START_DEADLINE_S = 150.0
 CHECKOUT = Path(__file__).parents[1]
 
 
