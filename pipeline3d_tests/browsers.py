@@ -1,7 +1,7 @@
 """A real browser for tests of pages: one for each process of tests, started when the first test asks for it.
 
-Where there is none such tests are skipped, and the summary says so in red: a registry that is away for an hour
-is no reason to stop a change. One that is there but does not work fails them.
+Where there is none such tests are skipped, and the summary says so in red: a registry that is away is no
+reason to stop a change. A browser that is there but does not work fails them.
 """
 
 from __future__ import annotations
