@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 from pipeline3d.errors import DatabaseUnavailable, ServerFailure
 from pipeline3d.launch.closing import close_run
 from pipeline3d.launch.process_tree import adopt_orphans, end_orphans, is_below, signal_all, tree_of
+from pipeline3d.launch.runs_table import RunsTable
 from pipeline3d.launch.stopping import Stopping
 from pipeline3d.local.ready_files import tell_ready
 from pipeline3d.requests.fleet import Fleet, LaunchedRun, WorkerFacts
@@ -58,6 +59,7 @@ class Warden:
         *,
         fleet: Fleet,
         ledger: JobLedger,
+        runs: RunsTable,
         start_worker: StartWorker,
         publish: Publish,
         clean_up: CleanUp,
@@ -67,6 +69,7 @@ class Warden:
         self._facts = facts
         self._fleet = fleet
         self._ledger = ledger
+        self._runs = runs
         self._start_worker = start_worker
         self._publish = publish
         self._clean_up = clean_up
@@ -241,12 +244,14 @@ class Warden:
 
     def _note_forced_ends(self) -> None:
         """A run that somebody declared finished in Dagster while it works here is to be ended."""
-        for run in self._fleet.runs_of(self._facts.id):
-            if run.cancel_requested or run.run_id in self._stopping:
-                continue
-            dagster_run = self.instance.get_run_by_id(run.run_id)
-            if dagster_run is not None and dagster_run.status.value == "CANCELED" and self._is_alive(run):
-                self._fleet.request_stop(run.run_id)
+        at_work = [
+            run
+            for run in self._fleet.runs_of(self._facts.id)
+            if not run.cancel_requested and run.run_id not in self._stopping and self._is_alive(run)
+        ]
+        if at_work:
+            for run_id in self._runs.canceled_of([run.run_id for run in at_work]):
+                self._fleet.request_stop(run_id)
 
     # -- settling
 

@@ -20,6 +20,7 @@ from uuid import UUID, uuid4
 from pipeline3d.database.engines import create_sync_engine
 from pipeline3d.errors import Pipeline3dError
 from pipeline3d.launch.celery_app import LOG_FORMAT, build_app, plan_result_backend, publish
+from pipeline3d.launch.runs_table import RunsTable
 from pipeline3d.launch.warden import Warden
 from pipeline3d.local.parentage import environment_for_child
 from pipeline3d.log_masking import mask_logs
@@ -62,6 +63,7 @@ def serve(
         facts,
         fleet=Fleet(engine),
         ledger=JobLedger(engine),
+        runs=RunsTable(environment["DAGSTER_PG_URL"]),
         start_worker=lambda ready: start_celery(facts, environment, ready),
         publish=lambda run_id, queue: publish(app, run_id, queue),
         clean_up=lambda run_id: clean_up(run_id, data_directory / "scratch", environment),

@@ -20,6 +20,7 @@ from sqlalchemy import func
 from pipeline3d.database.tables import launched_runs, workers
 from pipeline3d.launch import warden as warden_module
 from pipeline3d.launch.process_tree import signal_all, tree_of
+from pipeline3d.launch.runs_table import RunsTable
 from pipeline3d.launch.warden import Warden
 from pipeline3d.launch.worker_command import clean_up
 from pipeline3d.requests.fleet import WorkerFacts
@@ -51,6 +52,7 @@ class Bench:
             FACTS,
             fleet=site.fleet,
             ledger=site.ledger,
+            runs=RunsTable(site.environment["DAGSTER_PG_URL"]),
             start_worker=self._start,
             publish=lambda run_id, queue: self.publish(run_id, queue),
             clean_up=self.cleaned.append,
@@ -155,11 +157,22 @@ def test_a_run_that_is_to_end_is_marked_in_dagster_before_it_is_signalled(bench)
 def test_a_run_that_somebody_closed_in_dagster_while_it_works_is_ended(bench):
     """As the UI's "force termination" does it: Dagster forgets the run, and its process would go on."""
     bench.begin()
-    _, run_id = bench.at_work()
-    bench.site.instance.report_run_canceled(bench.site.instance.get_run_by_id(run_id))
+    (_, closed), (_, other) = bench.at_work(), bench.at_work()
+    bench.site.instance.report_run_canceled(bench.site.instance.get_run_by_id(closed))
     bench.warden._beat_at = 0.0  # it asks with every sign of life
     bench.warden.look()
-    assert bench.site.fleet.find(run_id).cancel_requested
+    assert bench.site.fleet.find(closed).cancel_requested
+    assert not bench.site.fleet.find(other).cancel_requested
+
+
+def test_dagster_is_not_loaded_to_watch_over_runs_that_go_well(bench, monkeypatch):
+    """It takes seconds of CPU, in which the warden sees and ends nothing."""
+    bench.begin()
+    job_id, _ = bench.at_work()
+    monkeypatch.setitem(sys.modules, "dagster", None)
+    bench.warden._beat_at = 0.0
+    bench.warden.look()
+    assert bench.site.state(job_id) == ("RUNNING", 1)
 
 
 @pytest.mark.parametrize(
