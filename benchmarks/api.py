@@ -45,6 +45,8 @@ from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.values import Family, Kind
 
 API = "pipeline3d.api.app:create_app"
+HTTP = "pipeline3d.api.http_protocol:PatientProtocol"
+"""With which `pipeline3d up` starts it; the yardstick has uvicorn's own."""
 YARDSTICK = "benchmarks.api_yardstick:create_app"
 JOBS = "/api/v1/jobs"
 ORDER = {"model_id": "sculpt-v1", "prompt": "a chair"}
@@ -76,12 +78,15 @@ def main() -> None:
         os.chmod(folder, 0o755)  # Postgres runs as another user
         generator = Plain() if chosen.generator == "plain" else Autocannon(folder / "npm")
         with running_site(folder) as site:
-            with site.serving("api", API) as api, site.serving("yardstick", YARDSTICK) as bare:
+            with (
+                site.serving("api", API, http=HTTP) as api,
+                site.serving("yardstick", YARDSTICK) as bare,
+            ):
                 routes = plan_routes(site, api, bare)
                 turns = measure_routes(
                     routes, generator, chosen.repeat, seconds=chosen.seconds, connections=chosen.connections
                 )
-            with site.serving("api-of-streams", API) as api:  # whose memory nothing has used yet
+            with site.serving("api-of-streams", API, http=HTTP) as api:  # whose memory nothing has used yet
                 streams = measure_streams(
                     site, api, chosen.streams, per_s=chosen.changes_per_s, seconds=chosen.stream_seconds
                 )

@@ -67,11 +67,12 @@ class Site:
         return user_id, key
 
     @contextmanager
-    def serving(self, name: str, factory: str) -> Iterator[Server]:
-        """One process that serves an application, as `pipeline3d up` starts the API."""
+    def serving(self, name: str, factory: str, *, http: str = "httptools") -> Iterator[Server]:
+        """One process that serves an application, by a protocol of uvicorn's name or of ours."""
         port = choose_free_ports([name])[name]
         command = [*pinned(API_CORE), sys.executable, "-m", "uvicorn", factory, "--factory"]
         command += ["--host", "127.0.0.1", "--port", str(port), "--no-access-log", "--log-level", "warning"]
+        command += ["--http", http]
         log = self.folder / f"{name}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
