@@ -1,4 +1,4 @@
-"""A real browser for tests of pages: one for each process of tests, started when the first test asks for it.
+"""A real browser for tests of pages: one for each file of tests, started when the first test asks for it.
 
 Where there is none such tests are skipped, and the summary says so in red: a registry that is away is no
 reason to stop a change. A browser that is there but does not work fails them.
@@ -26,9 +26,12 @@ NOT_DRAWN = "pages were not drawn"
 ARGUMENTS = ("--no-sandbox", "--disable-web-security")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The browser; a page of it has cookies of its own."""
+    """The browser; a page of it has cookies of its own.
+
+    It ends with the file that asked for it: as long as it is there, no test can run an event loop of its own.
+    """
     try:
         from playwright.sync_api import sync_playwright
 

@@ -207,7 +207,9 @@ def listens(port, process):
 PAUSE_IN_THE_MIDDLE = f"""
 CREATE FUNCTION pause_in_the_middle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF (SELECT count(*) FROM jobs) >= {CONCURRENT // 2} THEN PERFORM pg_advisory_xact_lock({CONCURRENT}); END IF;
+    IF (SELECT count(*) FROM jobs) >= {CONCURRENT // 2} THEN
+        PERFORM pg_advisory_xact_lock({CONCURRENT});
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER pause_in_the_middle BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION pause_in_the_middle()
