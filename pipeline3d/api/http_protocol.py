@@ -32,6 +32,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._awaits_head = True
         self._head_has_begun = False
         self._head_bytes = 0
+        self._is_all_head = False
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -46,11 +47,13 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came; wait for the rest of a head, but neither for long nor for much."""
+        self._is_all_head = True
         super().data_received(data)
         if not self._awaits_head or self.transport.is_closing():
             return
         is_answering = self.cycle is not None and not self.cycle.response_complete
-        if self._head_has_begun:
+        # What came behind the end of another message is not counted: nobody tells how much of it that is.
+        if self._head_has_begun and self._is_all_head:
             self._head_bytes += len(data)
             if self._head_bytes > MOST_HEAD_BYTES:
                 self._refuse(TOO_LARGE, silently=is_answering)
@@ -74,6 +77,7 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A body is there as a whole: what comes now is another head."""
         self._awaits_head = True
+        self._is_all_head = False
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:

@@ -203,6 +203,18 @@ def test_a_head_that_comes_while_an_answer_is_under_way_is_bounded_too(connect):
         assert came.count(b"HTTP/1.1 200") == 2
 
 
+def test_a_long_body_is_not_counted_with_the_head_behind_it(connect, monkeypatch):
+    monkeypatch.setattr(http_protocol, "MOST_HEAD_BYTES", 1000)  # so little comes in one piece
+    size = 10_000
+    with connect() as connection:
+        connection.sendall(b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % size)
+        time.sleep(0.05)
+        connection.sendall(b"x" * size + SECOND[:-2])
+        assert connection.recv(65536).endswith(b"/slow")
+        connection.sendall(SECOND[-2:])
+        assert connection.recv(65536).endswith(b"/second")
+
+
 def test_a_websocket_outlives_the_patience_of_http(connect):
     key = base64.b64encode(os.urandom(16))
     with connect() as connection:
