@@ -198,8 +198,9 @@ def _change(name: str, values: dict[str, Any], *, told: dict[str, Any] | None = 
     engine = _connect()
     found = _find_user(engine, name)
     line = _line(Action.USER_CHANGED, f"user:{found.id}", details=told or values)
-    for statement in (users.change_user(found.id, values, line), *users.end_late(found.id, values)):
-        _run(engine, statement)
+    with engine.begin() as connection:
+        for statement in (users.change_user(found.id, values, line), *users.end_late(found.id, values)):
+            connection.execute(statement)
 
 
 def _find_user(engine: Engine, name: str) -> Row[Any]:

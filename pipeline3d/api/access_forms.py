@@ -82,8 +82,8 @@ class KeyCreate(LimitsForm):
     scopes: Annotated[list[Scope], Field(min_length=1)] | None = None
     expires_in_s: Annotated[int, Field(ge=1, le=LONGEST_KEY_S)] | None = Field(
         None,
-        description="Seconds after which it ends; null is never. What is not sent is never, or the end of the "
-        "key that asks.",
+        description="Seconds after which it ends; null is never, and so is nothing, but for a key that ends "
+        "and asks: then it is its end.",
     )
 
 

@@ -82,9 +82,10 @@ async def change_user(
         told["password"] = "changed"
     action = Action.QUOTA_CHANGED if sent and sent.keys() <= QUOTAS else Action.USER_CHANGED
     line = build_line(services, account, action, f"user:{user_id}", told)
-    row = await services.first(users.change_user(user_id, sent, line))
-    for end in users.end_late(user_id, sent):
-        await services.execute(end)
+    async with services.transaction() as connection:
+        row = (await connection.execute(users.change_user(user_id, sent, line))).first()
+        for end in users.end_late(user_id, sent):
+            await connection.execute(end)
     services.access.forget()
     if row is None:
         raise RequestError(f"There is no user {user_id}.", code="unknown_user")

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 
 from pipeline3d.api.access_forms import KeyChange, KeyCreate, KeyMade, KeyRead
 from pipeline3d.api.audit import build_line
-from pipeline3d.api.limits import count_anew
+from pipeline3d.api.limits import count_anew, store_counted
 from pipeline3d.api.services import Services
 from pipeline3d.errors import InvalidParameters, NotYours, RequestError
 from pipeline3d.requests import accounts, keys
@@ -37,22 +37,25 @@ async def create_key(services: Services, account: Account, body: KeyCreate) -> K
     scopes = _check_scopes(account, body.scopes or sorted(account.scopes))
     if "expires_in_s" in body.model_fields_set:
         _check_end(account, _end_of(body.expires_in_s))
-    row = await services.first(keys.count_alive(account.id, but_named=LOGIN_KEY_NAME))
-    assert row is not None
-    if row[0] >= MOST_KEYS:
-        raise RequestError(
-            f"There are {row[0]} keys; at most {MOST_KEYS} work at a time.",
-            code="too_many_keys",
-            hint="Revoke some that are not used.",
-        )
     key = accounts.generate_api_key()
     values = {"name": body.name, "scopes": scopes, **{name: getattr(body, name) for name in LIMITS}}
     line = build_line(services, account, Action.KEY_CREATED, details={"name": body.name, "scopes": scopes})
     storing = keys.store_key(
-        account.id, key, values, expires_s=body.expires_in_s, line=line, ends_by=account.key_ends_at
+        account.id,
+        key,
+        values,
+        expires_s=body.expires_in_s,
+        line=line,
+        ends_by=account.key_ends_at,
+        at_most=MOST_KEYS,
     )
-    made = await services.first(storing)
-    assert made is not None
+    made = await store_counted(services, account.id, storing)
+    if made is None:
+        raise RequestError(
+            f"There are {MOST_KEYS} keys that work, which is as many as there may be.",
+            code="too_many_keys",
+            hint="Revoke some that are not used.",
+        )
     return KeyMade(**present_key(made, account).model_dump(), api_key=key)
 
 

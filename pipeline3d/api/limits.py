@@ -92,6 +92,18 @@ async def retry_within_limits(
     return row
 
 
+@again_where_taken_back
+async def store_counted(services: Services, user_id: UUID, statement: Executable) -> Row[Any] | None:
+    """Run a statement that stores something where its user has few enough of it; no row where it did not.
+
+    Such statements of one user, on any process, run one after the other: each counts what those before it
+    have stored.
+    """
+    async with services.turns.of(user_id), services.transaction() as connection:
+        await connection.execute(quotas.wait_for_turn(), {"the_user": str(user_id)})
+        return (await connection.execute(statement)).first()
+
+
 async def count_anew(services: Services, user_id: UUID, owner_id: UUID) -> None:
     """Have the use of this month added up anew, of a user or of a key of theirs whose quota was changed."""
     async with services.turns.of(user_id), services.transaction() as connection:

@@ -13,7 +13,6 @@ from pipeline3d.api.compatibility import note_compatibility
 from pipeline3d.api.services import Services
 from pipeline3d.errors import LimitReached, NotAuthenticated, RequestError
 from pipeline3d.requests import accounts, logins
-from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.audit import Action, audited, write_line
 from pipeline3d.requests.logins import LoginLimits
 
@@ -54,11 +53,6 @@ async def log_in(services: Services, request: Request, username: str, password: 
     if await services.first(audited(created.cte("created"), line)) is None:
         raise login_failed()
     return key
-
-
-async def check_own_password(services: Services, request: Request, account: Account, password: str) -> None:
-    """Refuse what is not the caller's password; tried as often as a login."""
-    await check_login(services, request, account.username, password)
 
 
 async def _note_attempt(services: Services, request: Request, username: str) -> int:

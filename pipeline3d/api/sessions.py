@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pipeline3d.api.access_forms import SessionListed, SessionRead
-from pipeline3d.api.audit import audit, build_line
+from pipeline3d.api.audit import build_line
 from pipeline3d.api.auth import find_user_of_session
 from pipeline3d.api.callers import (
     SESSION_COOKIE,
@@ -19,7 +19,7 @@ from pipeline3d.api.callers import (
     is_same_origin,
     is_secure,
 )
-from pipeline3d.api.login import check_login, check_own_password, login_failed
+from pipeline3d.api.login import check_login, login_failed
 from pipeline3d.api.services import Services
 from pipeline3d.errors import NotAuthenticated, NotYours
 from pipeline3d.requests import accounts, keys, sessions
@@ -111,12 +111,19 @@ async def change_password(
     services: Services, request: Request, account: Account, current: str, new: str
 ) -> None:
     """Give the caller another password; ends all other sessions and the keys of earlier logins."""
-    await check_own_password(services, request, account, current)
+    user = await check_login(services, request, account.username, current)
     new_hash = await services.check_password(accounts.hash_password, new)
-    await services.execute(accounts.set_password(account.id, new_hash))
-    await audit(services, account, Action.PASSWORD_CHANGED, f"user:{account.id}")
-    await end_sessions(services, account, but=account.session_id)
-    await services.execute(keys.revoke_named_keys(account.id, accounts.LOGIN_KEY_NAME, but=account.key_id))
+    changed = accounts.set_password(account.id, new_hash, former=user.password_hash).cte("changed")
+    ended = sessions.end_sessions(account.id, but=account.session_id).cte("ended")
+    told = build_line(services, account, Action.PASSWORD_CHANGED, f"user:{account.id}")
+    async with services.transaction() as connection:
+        # first: a sign-in that is under way either finds the new password, or is done before the rest begins
+        if (await connection.execute(audited(changed, told))).first() is None:
+            raise login_failed()  # somebody was faster with the same password
+        await connection.execute(audited(ended, build_line(services, account, Action.SESSIONS_ENDED)))
+        await connection.execute(
+            keys.revoke_named_keys(account.id, accounts.LOGIN_KEY_NAME, but=account.key_id)
+        )
     services.access.forget()
 
 

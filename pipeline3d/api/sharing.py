@@ -16,6 +16,7 @@ from sqlalchemy import Row
 from pipeline3d.api.callers import client_address, throttled_address
 from pipeline3d.api.downloads import LinkWish, choose_by_name, link_artifact, unknown_artifact
 from pipeline3d.api.file_bodies import ShareBody, SharedFile, SharedRead, ShareMade, ShareRead
+from pipeline3d.api.limits import store_counted
 from pipeline3d.api.rates import Rate
 from pipeline3d.api.services import Services
 from pipeline3d.errors import LimitReached, RequestError
@@ -47,9 +48,8 @@ async def create_share(services: Services, user_id: UUID, job: Row[Any], body: S
     may be made up, and the link would be kept.
     """
     token = sharing.generate_token()
-    made = await services.first(
-        sharing.create_share(new_job_id(), user_id, job.id, token, body.scope, body.expires_in_s)
-    )
+    creation = sharing.create_share(new_job_id(), user_id, job.id, token, body.scope, body.expires_in_s)
+    made = await store_counted(services, user_id, creation)
     if made is None:
         raise RequestError(
             f"Job {job.id} has {sharing.MOST_LINKS} share links, which is as many as may work.",

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Executable, Row
 
 from pipeline3d.api.audit import audit
+from pipeline3d.api.limits import store_counted
 from pipeline3d.api.services import Services
 from pipeline3d.api.webhook_forms import (
     AttemptRead,
@@ -42,7 +43,7 @@ async def create_endpoint(services: Services, account: Account, body: WebhookCre
         description=body.description,
         at_most=at_most,
     )
-    row = await _while_owner_is_held(services, account, creation)
+    row = await store_counted(services, account.id, creation)
     if row is None:
         raise RequestError(
             f"You have {at_most} webhooks, which is as many as there may be.",
@@ -201,15 +202,6 @@ async def recover(services: Services, account: Account, endpoint_id: UUID, since
 
 def _check(services: Services, url: str) -> None:
     check_address(url, allowed_hosts=services.settings.pipeline3d_webhook_hosts)
-
-
-async def _while_owner_is_held(
-    services: Services, account: Account, statement: Executable
-) -> Row[Any] | None:
-    """Run a statement that counts what its user has, so that two at once do not pass the limit together."""
-    async with services.transaction() as connection:
-        await connection.execute(webhooks.hold_owner(account.id))
-        return (await connection.execute(statement)).first()
 
 
 async def _read_own(services: Services, account: Account, endpoint_id: UUID) -> Row[Any]:

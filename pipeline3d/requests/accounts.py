@@ -195,9 +195,12 @@ def create_user(username: str, password_hash: str, *, is_superuser: bool = False
     )
 
 
-def set_password(user_id: UUID, password_hash: str) -> Update:
-    """Give a user another password."""
-    return update(users).where(users.c.id == user_id).values(password_hash=password_hash)
+def set_password(user_id: UUID, password_hash: str, *, former: str | None = None) -> Any:
+    """Give a user another password: where `former` is given, only if that is still the stored hash."""
+    changed = update(users).where(users.c.id == user_id)
+    if former is not None:
+        changed = changed.where(users.c.password_hash == former)
+    return changed.values(password_hash=password_hash).returning(users.c.id)
 
 
 def create_api_key(

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Select, Update, case, func, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipeline3d.database.columns import TIME
@@ -42,18 +42,26 @@ def store_key(
     expires_s: float | None,
     line: Line,
     ends_by: datetime | None = None,
+    at_most: int | None = None,
 ) -> Select[Any]:
-    """Store a new key with these `name`, `scopes` and limits, which ends by that moment at the latest."""
+    """Store a new key with these `name`, `scopes` and limits, which ends by that moment at the latest.
+
+    No row comes back where the user has `at_most` keys that work, those of logins apart. Two at once would
+    not see one another: run it through `store_counted`.
+    """
+    given = {
+        "id": new_job_id(),
+        "user_id": user_id,
+        "key_hash": hash_api_key(key),
+        "prefix": key[:PREFIX_LENGTH],
+        **values,
+    }
+    row: dict[str, Any] = {name: literal(value, api_keys.c[name].type) for name, value in given.items()}
+    row["expires_at"] = _ending(expires_s, ends_by)
+    few = true() if at_most is None else _count_made(user_id) < at_most
     stored = (
         insert(api_keys)
-        .values(
-            id=new_job_id(),
-            user_id=user_id,
-            key_hash=hash_api_key(key),
-            prefix=key[:PREFIX_LENGTH],
-            expires_at=_ending(expires_s, ends_by),
-            **values,
-        )
+        .from_select(list(row), select(*row.values()).where(few))
         .returning(*SHOWN)
         .cte("changed")
     )
@@ -76,16 +84,6 @@ def read_key(key_id: UUID, user_id: UUID | None = None) -> Select[Any]:
         api_keys.c.id == key_id, api_keys.c.rotated_to.is_(None)
     )
     return found if user_id is None else found.where(api_keys.c.user_id == user_id)
-
-
-def count_alive(user_id: UUID, *, but_named: str) -> Select[int]:
-    """How many keys of a user open something, but for those of this name."""
-    return select(func.count()).where(
-        api_keys.c.user_id == user_id,
-        api_keys.c.rotated_to.is_(None),
-        api_keys.c.name != but_named,
-        is_alive(),
-    )
 
 
 def rotate_key(
@@ -183,6 +181,16 @@ def ended_login_keys(before: datetime) -> Sweep:
         key=api_keys.c.id,
         past=(api_keys.c.name == LOGIN_KEY_NAME) & (api_keys.c.expires_at < before),
     )
+
+
+def _count_made(user_id: UUID) -> ColumnElement[int]:
+    made = select(func.count()).where(
+        api_keys.c.user_id == user_id,
+        api_keys.c.rotated_to.is_(None),
+        api_keys.c.name != LOGIN_KEY_NAME,
+        is_alive(),
+    )
+    return made.scalar_subquery()
 
 
 def _ending(expires_s: float | None, ends_by: datetime | None) -> ColumnElement[Any]:

@@ -13,7 +13,6 @@ from sqlalchemy import Select, Text, Update, delete, func, insert, literal, sele
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as POSTGRES_UUID
 
-from pipeline3d.database.tables import users
 from pipeline3d.database.webhook_tables import webhook_deliveries, webhook_endpoints
 from pipeline3d.requests.creation import new_job_id
 from pipeline3d.requests.webhook_secrets import generate_secret
@@ -21,16 +20,13 @@ from pipeline3d.requests.webhook_secrets import generate_secret
 OWNER_DISABLED = "Its owner switched it off."
 
 
-def hold_owner(user_id: UUID) -> Select[Any]:
-    """Hold a user until the end of the transaction: of two who add an endpoint at once, one waits."""
-    # not held against whoever stores a row that refers to the user, such as a job
-    return select(users.c.id).where(users.c.id == user_id).with_for_update(key_share=True)
-
-
 def create_endpoint(
     user_id: UUID, url: str, *, events: Collection[str] = (), description: str = "", at_most: int
 ) -> Any:
-    """Store an endpoint with a new secret; no row comes back where the user has `at_most` of them already."""
+    """Store an endpoint with a new secret; no row comes back where the user has `at_most` of them already.
+
+    Two at once would not see one another: run it through `store_counted`.
+    """
     own = select(func.count()).select_from(webhook_endpoints).where(webhook_endpoints.c.user_id == user_id)
     row = select(
         literal(new_job_id(), POSTGRES_UUID),

@@ -7,8 +7,9 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, text
 
+from pipeline3d.api.keys import MOST_KEYS
 from pipeline3d.database.access_tables import audit_log
 from pipeline3d.database.tables import api_keys, users
 from pipeline3d.requests import accounts, keys
@@ -186,6 +187,21 @@ def test_an_earlier_secret_ends_with_its_key(api, make, me):
     changed = api.http.patch(f"{KEYS}/{made['id']}", json={"expires_in_s": 1}).json()
     assert changed["earlier_secret_valid_until"] == changed["expires_at"]
     wait_until(lambda: me(made["api_key"]) == 403, what="the earlier secret has ended")
+
+
+def test_many_at_once_make_no_more_keys_than_there_may_be(api, rows):
+    [me] = rows.run(accounts.find_user(USERNAME))
+    [alive] = rows.run(select(func.count()).where(api_keys.c.user_id == me.id, keys.is_alive()))
+    for number in range(MOST_KEYS - alive[0] - 5):
+        rows.run(accounts.create_api_key(me.id, f"p3d_{number}", name="ci"))
+
+    def ask(_number):
+        return api.http.post(KEYS, json={"name": "ci"})
+
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(ask, range(30)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 5 + [409] * 25
+    assert {one.json()["code"] for one in answers if one.status_code == 409} == {"too_many_keys"}
 
 
 def test_a_role_that_is_taken_away_takes_it_from_the_keys_too(api, rows, as_other):

@@ -259,6 +259,41 @@ def test_a_new_password_ends_other_sessions_and_keys_of_logins(api_url, rows, lo
     assert httpx.post(api_url + SESSION, json={**login, "password": "a longer engine"}).status_code == 200
 
 
+def test_a_password_is_changed_with_all_that_it_ends_or_not_at_all(api_url, rows, engine, lovelace):
+    login = {name: lovelace[name] for name in ("username", "password")}
+    key = httpx.post(f"{api_url}/api/v1/auth/login", json=login).json()["api_key"]
+    httpx.post(api_url + SESSION, json=login)
+    change = {"current_password": PASSWORD, "new_password": "a longer engine"}
+    asked = {"url": f"{api_url}/api/v1/auth/password", "json": change, "headers": {"x-api-key": key}}
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as holding:
+            holding.execute(sessions.select().with_for_update())
+            changing = pool.submit(httpx.post, **asked, timeout=30)
+            waits = text("SELECT DISTINCT pid FROM pg_locks WHERE NOT granted")
+            wait_until(lambda: holding.execute(waits).all(), what="the change waits for the session")
+            holding.execute(text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"))
+        assert changing.result().status_code == 503
+    assert [row.revoked_at for row in rows.run(sessions.select())] == [None]
+    assert "password.changed" not in {line.action for line in rows.run(audit_log.select())}
+    assert httpx.post(**asked).status_code == 204  # the password is the former one
+    assert None not in [row.revoked_at for row in rows.run(sessions.select())]
+
+
+def test_of_two_who_change_a_password_at_once_one_succeeds(api_url, rows, engine, lovelace):
+    login = {name: lovelace[name] for name in ("username", "password")}
+    key = httpx.post(f"{api_url}/api/v1/auth/login", json=login).json()["api_key"]
+    change = {"current_password": PASSWORD, "new_password": "a longer engine"}
+    asked = {"url": f"{api_url}/api/v1/auth/password", "json": change, "headers": {"x-api-key": key}}
+    with ThreadPoolExecutor(1) as pool:
+        with engine.begin() as connection:
+            connection.execute(accounts.set_password(lovelace["id"], "another hash"))
+            changing = pool.submit(httpx.post, **asked, timeout=30)
+            waits = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+            wait_until(lambda: connection.execute(waits).first(), what="the other waits")
+        assert codes(changing.result()) == [(401, "login_failed")]
+    assert rows.run(accounts.find_user("lovelace"))[0].password_hash == "another hash"
+
+
 @pytest.mark.parametrize("path", [SESSION, "/api/v1/auth/login"])
 def test_a_sign_in_that_is_under_way_ends_with_the_password(api_url, rows, engine, lovelace, path):
     """The password was right when it was looked at, and is another one when the door would open."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import httpx
@@ -252,6 +253,13 @@ def test_a_key_without_the_scope_may_look_but_not_share(api, job_id):
     answer = api.http.post(f"{JOBS}/{job_id}/shares", json={}, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (403, "missing_scope")
     assert api.http.get(f"{JOBS}/{job_id}/shares", headers=headers).json() == []
+
+
+def test_many_at_once_make_no_more_links_than_there_may_be(api, job_id, monkeypatch):
+    monkeypatch.setattr(sharing, "MOST_LINKS", 5)
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: api.http.post(f"{JOBS}/{job_id}/shares", json={}), range(30)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 5 + [409] * 25
 
 
 def test_a_job_has_a_bounded_number_of_links(api, job_id, monkeypatch):
