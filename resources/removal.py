@@ -104,8 +104,7 @@ class Remover:
 
     def _remove_objects(self, job_id: UUID, run_ids: Sequence[str]) -> None:
         store = self._connect_store()
-        own = self._removals.list_own_uploads(job_id)
-        self._removals.forget_uploads(own)
+        own = self._removals.forget_uploads(job_id)
         prefixes = [job_prefix(job_id), *(f"{COMPUTE_LOGS}/{LOG_STORAGE}/{run_id}/" for run_id in run_ids)]
         keys = [*own, *(key for prefix in prefixes for key in store.list_keys(prefix))]
         # what a run left that was killed while it stored something

@@ -116,7 +116,7 @@ async def _store_photo(services: Services, user_id: UUID, photo: Photo) -> Uploa
 
     upload, size, sha256, etag = await services.transfers.run(work)
     await services.first(uploads.record_stored(upload, size=size, sha256=sha256, etag=etag))
-    return UploadedInput(key=upload.key, size=size, content_type=upload.content_type)
+    return UploadedInput(key=upload.key, size=size, content_type=upload.content_type, is_recorded=True)
 
 
 def digest_of(file: BinaryIO) -> str:

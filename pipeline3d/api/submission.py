@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row
+from sqlalchemy.exc import IntegrityError
 
 from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
@@ -20,7 +21,7 @@ from pipeline3d.api.limits import store_within_limits
 from pipeline3d.api.presenting import present_input, write_job_json
 from pipeline3d.api.services import Services
 from pipeline3d.api.sources import check_source, name_input
-from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model
+from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model, input_not_found
 from pipeline3d.api.viewing import describe_known_job, read_own_job, view_jobs
 from pipeline3d.errors import InvalidParameters
 from pipeline3d.outbound.addresses import check_address
@@ -102,7 +103,12 @@ async def store_jobs(
     )
     values = creation.values_of(jobs, key=use, batch=batch)
     units = sum((job.cost_units for job in jobs), Decimal(0))
-    return await store_within_limits(services, account, statement, values, units)
+    try:
+        return await store_within_limits(services, account, statement, values, units)
+    except IntegrityError as error:
+        if any(job.upload is not None for job in jobs) and creation.is_upload_gone(error.orig):
+            raise input_not_found() from error
+        raise
 
 
 async def answer_created(services: Services, job: NewJob, made: Row[Any]) -> Answer:

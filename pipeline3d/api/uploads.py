@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from pipeline3d.api.file_bodies import Ticket, TicketBody, UploadRead
 from pipeline3d.api.file_kinds import FileKind, check_beginning, ending_of, kind_of
+from pipeline3d.api.limits import store_counted
 from pipeline3d.api.services import Services
 from pipeline3d.errors import (
     BrokenArtifact,
@@ -60,7 +61,8 @@ async def make_ticket(services: Services, user_id: UUID, body: TicketBody) -> Ti
         claimed_sha256=body.sha256,
     )
     most = services.settings.max_open_tickets
-    if await services.first(uploads.open_ticket(upload, expires_s=expires_s, most_open=most)) is None:
+    ticket = uploads.open_ticket(upload, expires_s=expires_s, most_open=most)
+    if await store_counted(services, user_id, ticket) is None:
         raise LimitReached(
             f"{most} upload tickets of yours are open, which is as many as may be.",
             code="too_many_tickets",
@@ -116,8 +118,11 @@ async def list_uploads(
 
 async def delete_upload(services: Services, user_id: UUID, upload_id: UUID) -> None:
     """Remove an upload that no unfinished job names. Its record goes first: no record names what is gone."""
-    await _read_own(services, user_id, upload_id)
-    forgotten = await services.first(uploads.forget_upload(user_id, upload_id))
+    row = await _read_own(services, user_id, upload_id)
+    async with services.transaction() as connection:
+        # a request that names it at this moment is seen by the second, or sees that it has gone
+        await connection.execute(uploads.hold_records([row.storage_path]))
+        forgotten = (await connection.execute(uploads.forget_upload(user_id, upload_id))).first()
     if forgotten is None:
         await _read_own(services, user_id, upload_id)  # somebody may have been faster
         raise RequestError(
@@ -176,6 +181,15 @@ def too_large(kind: FileKind, size: int, limit: int) -> RequestError:
 def empty_file(kind: FileKind) -> RequestError:
     """What somebody is told who brings nothing."""
     return InvalidParameters(f"The uploaded {kind} is empty.", code="empty_file", hint="Upload it again.")
+
+
+def input_not_found(kind: str = "file") -> RequestError:
+    """What somebody is told who names an upload that is not there, or is being removed."""
+    return InvalidParameters(
+        "Nothing was uploaded under input_path yet, or it was removed.",
+        code="input_not_found",
+        hint=f"PUT the {kind} to the ticket's upload_url first.",
+    )
 
 
 def unknown_upload(upload_id: UUID) -> RequestError:
@@ -267,6 +281,10 @@ async def _check_uploaded(services: Services, user_id: UUID, key: str, kind: Fil
             code="not_your_object",
             hint="Send the object_name of your own upload ticket.",
         )
+    # before the store: a record goes before its object does
+    known = await services.first(uploads.find_named(), the_key=key)
+    if known is None:
+        raise input_not_found(kind)
     try:
         facts = await services.ask_store(services.store.stat, key)
         if facts.size == 0:
@@ -275,10 +293,8 @@ async def _check_uploaded(services: Services, user_id: UUID, key: str, kind: Fil
             raise too_large(kind, facts.size, limit)
         head = await services.ask_store(services.store.read_head, key, HEAD_BYTES)
     except BrokenArtifact as error:
-        raise InvalidParameters(
-            "Nothing was uploaded under input_path yet.",
-            code="input_not_found",
-            hint=f"PUT the {kind} to the ticket's upload_url first.",
-        ) from error
+        raise input_not_found(kind) from error
     check_beginning(kind, head, key)
-    return UploadedInput(key=key, size=facts.size, content_type=facts.content_type)
+    return UploadedInput(
+        key=key, size=facts.size, content_type=facts.content_type, is_recorded=known.is_recorded
+    )

@@ -30,15 +30,18 @@ from sqlalchemy import (
     Text,
     Uuid,
     bindparam,
+    case,
     cast,
     column,
     exists,
     func,
     literal,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, BOOLEAN, JSONB, insert
 
+from pipeline3d.database import file_tables
 from pipeline3d.database.columns import TIME
 from pipeline3d.database.tables import artifacts, batches, idempotency_keys, jobs, models
 from pipeline3d.requests.history import with_event
@@ -49,6 +52,7 @@ from pipeline3d.values import ArtifactType, EventType, Family, JobState, Kind, S
 UPLOAD_ASSET = "upload"
 """Stands for the asset of an artifact that no asset made: what the caller uploaded."""
 UPLOAD_NAME = "input"
+NOT_NULL_VIOLATION = "23502"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,8 @@ class UploadedInput:
     key: str
     size: int
     content_type: str
+    is_recorded: bool = False
+    """Whether a record of it was found: then it must still be there when the request is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +145,7 @@ _UPLOADED: dict[str, Any] = {
     "upload_key": Text,
     "upload_type": Text,
     "upload_size": Numeric,
+    "upload_is_recorded": BOOLEAN,
 }
 
 
@@ -198,7 +205,18 @@ def create_jobs(*, keyed: bool = False, batched: bool = False, uploads: bool = T
 
 
 def _record_uploads(given: Any, created: CTE) -> Any:
-    """Name what was uploaded for new requests as theirs."""
+    """Name what was uploaded for new requests as theirs.
+
+    An upload whose record has gone makes the statement fail, so that nothing at all is stored: its key
+    becomes null. Whoever removes one holds its record, and this waits for the outcome.
+    """
+    there = (
+        select(file_tables.uploads.c.storage_path)
+        .where(file_tables.uploads.c.storage_path.in_(select(given.c.upload_key)))
+        .with_for_update(read=True, key_share=True)
+        .cte("there")
+    )
+    is_there = or_(~given.c.upload_is_recorded, given.c.upload_key.in_(select(there.c.storage_path)))
     uploaded = (
         select(
             given.c.upload_id,
@@ -207,7 +225,7 @@ def _record_uploads(given: Any, created: CTE) -> Any:
             literal(UPLOAD_ASSET),
             literal(UPLOAD_NAME),
             literal(ArtifactType.INPUT.value),
-            given.c.upload_key,
+            case((is_there, given.c.upload_key)),
             given.c.upload_type,
             given.c.upload_size,
         )
@@ -234,6 +252,13 @@ def _take_key() -> Any:
         set_={**again, "created_at": func.now(), "status": None, "answer": None},
         where=idempotency_keys.c.expires_at <= func.now(),
     ).returning(idempotency_keys.c.key)
+
+
+def is_upload_gone(error: BaseException | None) -> bool:
+    """Whether `create_jobs` failed because the record of an upload had gone. Both drivers are understood."""
+    told = getattr(error, "diag", error)
+    column_name = getattr(told, "column_name", None)
+    return getattr(error, "sqlstate", None) == NOT_NULL_VIOLATION and column_name == "storage_path"
 
 
 def values_of(
@@ -292,6 +317,7 @@ def _record_of(job: NewJob) -> dict[str, Any]:
             "upload_key": job.upload.key,
             "upload_type": job.upload.content_type,
             "upload_size": job.upload.size,
+            "upload_is_recorded": job.upload.is_recorded,
         }
     return record
 

@@ -7,7 +7,7 @@ Dagster or the object store.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -27,13 +27,13 @@ from sqlalchemy import (
     tuple_,
 )
 
-from pipeline3d.database.file_tables import uploads
 from pipeline3d.database.notifications import Listener, listening
 from pipeline3d.database.tables import artifacts, idempotency_keys, jobs, launched_runs
 from pipeline3d.database.webhook_tables import webhook_deliveries
 from pipeline3d.requests.deleting import REMOVALS_CHANNEL, needed_by
 from pipeline3d.requests.event_types import JobEventType
 from pipeline3d.requests.leases import past_or_unset
+from pipeline3d.requests.uploads import forget_records, hold_records
 from pipeline3d.values import FINISHED_STATES
 
 PAGE_REQUESTS = 50
@@ -74,16 +74,18 @@ class Removals:
             yield [_leftover(row) for row in rows]
             last = rows[-1]
 
-    def list_own_uploads(self, job_id: UUID) -> list[str]:
-        """The uploads that this request names and no other one does."""
-        return [row.storage_path for row in self._all(_list_own_uploads(job_id))]
+    def forget_uploads(self, job_id: UUID) -> list[str]:
+        """Strike off the books, before their objects go, the uploads that this request alone names.
 
-    def forget_uploads(self, keys: Sequence[str]) -> None:
-        """Strike uploads off the books, before their objects go: they are not offered for use again."""
-        if keys:
-            self._all(
-                delete(uploads).where(uploads.c.storage_path.in_(keys)).returning(uploads.c.storage_path)
-            )
+        A request that names one at this moment either keeps it, or finds that it has gone.
+        """
+        engine = self._engine.execution_options(isolation_level="READ COMMITTED")
+        with engine.begin() as connection:
+            named = list(connection.scalars(_list_own_uploads(job_id)))
+            connection.execute(hold_records(named))
+            own = list(connection.scalars(_list_own_uploads(job_id)))  # after whoever was faster
+            connection.execute(forget_records(own))
+        return own
 
     def list_launched(self, job_id: UUID) -> list[str]:
         """The runs of a request that are on the books of launched runs."""

@@ -9,10 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, and_, delete, exists, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import TIMESTAMP, insert
 
 from pipeline3d.database.file_tables import uploads
@@ -121,10 +136,28 @@ def give_again(upload_id: UUID) -> Update:
     )
 
 
+@lru_cache(maxsize=1)
+def find_named() -> Select[Any]:
+    """Whether there `is_recorded` an upload of `the_key`; no row where no request names it either.
+
+    What was uploaded before there were records has none.
+    """
+    key = bindparam("the_key", type_=Text)
+    recorded = exists().where(uploads.c.storage_path == key)
+    named = exists().where(artifacts.c.storage_path == key, NAMES_AN_UPLOAD)
+    return select(recorded.label("is_recorded")).where(or_(recorded, named))
+
+
+def hold_records(keys: Sequence[str]) -> Select[Any]:
+    """Hold uploads until the end of the transaction, once nobody is storing a request that names them."""
+    held = select(uploads.c.storage_path).where(uploads.c.storage_path.in_(keys))
+    return held.order_by(uploads.c.storage_path).with_for_update()
+
+
 def forget_upload(user_id: UUID, upload_id: UUID) -> Select[Any]:
     """Forget one of a user's uploads, also as the input of jobs that have ended; brings its key back.
 
-    No row comes back where a job that has not ended names it.
+    No row comes back where a job that has not ended names it. Hold its record before.
     """
     needed = (
         exists()
