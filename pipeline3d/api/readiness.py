@@ -9,7 +9,7 @@ import anyio
 
 from pipeline3d.api.bodies import DependencyRead
 from pipeline3d.api.services import Services
-from pipeline3d.database.revisions import newest_revision, read_revision
+from pipeline3d.database.revisions import is_older, newest_revision, read_revision
 from pipeline3d.errors import DatabaseUnavailable, Pipeline3dError
 
 CHECK_TIMEOUT_S = 6.0
@@ -33,13 +33,15 @@ async def check_dependencies(services: Services) -> list[DependencyRead]:
 
 
 async def check_database(services: Services) -> None:
-    """Raise where Postgres does not answer or has another schema than this program."""
+    """Raise where Postgres does not answer, or misses what this version needs of its schema.
+
+    A newer schema is no trouble: while a new version takes the place of this one, this one answers on.
+    """
     async with services.engine.connect() as connection:
         found = await connection.run_sync(read_revision)
-    needed = await anyio.to_thread.run_sync(newest_revision)
-    if found != needed:
+    if await anyio.to_thread.run_sync(is_older, found):
         raise DatabaseUnavailable(
-            f"The database is at revision {found or 'none'}, this version needs {needed}.",
+            f"The database is at revision {found or 'none'}, this version needs {newest_revision()}.",
             hint="Run `pipeline3d migrate`.",
         )
 

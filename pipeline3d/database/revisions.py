@@ -27,10 +27,21 @@ def read_revision(connection: Connection) -> str | None:
 @cache
 def newest_revision() -> str:
     """The revision that no other one follows. Raises ValueError where that is not exactly one."""
-    revisions: set[str] = set()
-    followed: set[str] = set()
-    for file in (MIGRATIONS / "versions").glob("*.py"):
-        for name, value in _ASSIGNED.findall(file.read_text(encoding="utf-8")):
-            (revisions if name == "revision" else followed).add(value)
-    [newest] = revisions - followed
-    return str(newest)
+    [newest] = _read_names("revision") - _read_names("down_revision")
+    return newest
+
+
+def is_older(revision: str | None) -> bool:
+    """Whether a database of this revision misses something that this version of the program needs.
+
+    One that this version does not know is of a later version, whose migrations that run before its deployment
+    leave everything as this one needs it.
+    """
+    return revision is None or (revision != newest_revision() and revision in _read_names("revision"))
+
+
+@cache
+def _read_names(variable: str) -> frozenset[str]:
+    files = (MIGRATIONS / "versions").glob("*.py")
+    assigned = [pair for file in files for pair in _ASSIGNED.findall(file.read_text(encoding="utf-8"))]
+    return frozenset(value for name, value in assigned if name == variable and value)

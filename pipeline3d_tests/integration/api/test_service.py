@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from pipeline3d.api.app import TAKEN_HEADERS
 from pipeline3d.database.engines import create_sync_engine
@@ -109,6 +110,18 @@ class TestReadiness:
             answer = httpx.get(f"{url}/api/v1/models")
         assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
         assert "SELECT" not in answer.text
+
+    @pytest.mark.parametrize(("revision", "is_ready"), [("0007", False), ("9999", True)])
+    def test_a_database_that_a_later_version_has_prepared_is_ready_and_an_earlier_one_is_not(
+        self, api_settings, own_database_url, revision, is_ready
+    ):
+        engine = create_sync_engine(own_database_url)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+        engine.dispose()
+        with serving({**api_settings, "database_url": own_database_url}) as url:
+            [database, _] = httpx.get(f"{url}/ready", timeout=20).json()["dependencies"]
+        assert database["ok"] is is_ready
 
     def test_a_missing_setting_stops_the_start(self, api_settings):
         for name in ("database_url", "minio_endpoint"):
