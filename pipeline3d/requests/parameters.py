@@ -202,6 +202,8 @@ def _allowed(rule: Mapping[str, Any]) -> str:
         "maxLength": "at most {} characters",
         "pattern": "of the form {}",
     }
+    if rule.get("minLength") == 1:
+        limits["minLength"] = "not empty"
     told = [sentence.format(rule[limit]) for limit, sentence in limits.items() if limit in rule]
     return ", ".join([words, " and ".join(told)] if told else [words])
 

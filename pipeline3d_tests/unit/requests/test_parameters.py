@@ -54,7 +54,7 @@ def test_a_whole_number_that_was_sent_as_a_float_becomes_whole():
         ({"seed": 1.5}, "seed", ("1.5", "a whole number")),
         ({"seed": True}, "seed", ("True", "a whole number")),  # true is not 1
         ({"seed": None}, "seed", ("None", "a whole number")),
-        ({"label": ""}, "label", ("''", "at least 1 characters")),
+        ({"label": ""}, "label", ("''", "text, not empty and at most 5 characters")),
         ({"label": "x" * 500}, "label", ("…", "at most 5 characters")),  # what came is cut off
         ({"shop": "a shop"}, "shop", ("'a shop'", "at most 9 characters and of the form ^[a-z.]+$")),
         ({"flag": "yes"}, "flag", ("'yes'", "true or false")),
