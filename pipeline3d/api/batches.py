@@ -27,13 +27,14 @@ from pipeline3d.api.batch_items import Item, merge, typed
 from pipeline3d.api.bodies import JobCreate, ProblemField
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
 from pipeline3d.api.known_models import find_catalogue_model
+from pipeline3d.api.problems import name_field
 from pipeline3d.api.services import Services
 from pipeline3d.api.submission import Origin, check_job, store_jobs
 from pipeline3d.errors import InvalidParameters, RequestError
 from pipeline3d.requests import batches
 from pipeline3d.requests.accounts import Account
 from pipeline3d.requests.creation import NewBatch, NewJob, new_job_id
-from pipeline3d.requests.parameters import storable_text
+from pipeline3d.requests.parameters import MOST_TOLD, storable_text
 
 BATCH_ROUTE = "POST /jobs/batch"
 BATCHES_PATH = "/api/v1/jobs/batches"
@@ -173,8 +174,8 @@ async def _check_item(services: Services, account: Account, item: Item, batch_id
         return CheckedItem(item=item, job=await check_job(services, account, body, origin))
     except ValidationError as error:
         errors = [
-            _field(".".join(map(str, found["loc"])), found["msg"].removeprefix("Value error, ").rstrip("."))
-            for found in error.errors()
+            _field(name_field(found), found["msg"].removeprefix("Value error, ").rstrip("."))
+            for found in error.errors()[:MOST_TOLD]
         ]
         detail = " ".join(f"{problem.field}: {problem.message}." for problem in errors)
         refused = _refuse(item, "invalid_request", detail, "See /docs for the form.", errors)

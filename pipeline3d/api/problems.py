@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -81,6 +82,9 @@ STATUS_BY_ERROR: dict[type[errors.Pipeline3dError], int] = {
     errors.RequestError: 400,
 }
 
+
+_TYPE = re.compile(r"bool|(constrained-)?(int|float|str)|datetime|date|uuid|url|[a-z-]+\[.*\]", re.DOTALL)
+"""What pydantic calls the types of a field that takes several."""
 
 CODE_BY_STATUS = {413: "body_too_large"}
 """Refusals of the framework whose code is one of ours."""
@@ -229,7 +233,18 @@ def _describe(problem: Mapping[str, Any]) -> dict[str, str]:
         position = problem["loc"][-1]
         return {"field": "body", "message": f"it is not JSON, from character {position} on"}
     message = str(problem["msg"]).removeprefix("Value error, ").rstrip(".")
-    return {"field": ".".join(str(part) for part in problem["loc"])[:LONGEST_FIELD], "message": message}
+    return {"field": name_field(problem)[:LONGEST_FIELD], "message": message}
+
+
+def name_field(problem: Mapping[str, Any]) -> str:
+    """The path of a field as its sender wrote it.
+
+    Of a field that takes several types, pydantic's path goes on with the type that it tried last.
+    """
+    *path, last = problem["loc"]
+    if path and problem["type"] not in ("extra_forbidden", "missing") and _TYPE.fullmatch(str(last)):
+        return ".".join(map(str, path))
+    return ".".join(map(str, problem["loc"]))
 
 
 def unexpected_problem(request_id: str) -> ProblemResponse:

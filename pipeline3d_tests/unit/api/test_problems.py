@@ -7,9 +7,11 @@ import json
 import pytest
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
 from pipeline3d import errors
-from pipeline3d.api.problems import STATUS_BY_ERROR, build_problem, status_of, validation_problem
+from pipeline3d.api.bodies import JobCreate
+from pipeline3d.api.problems import STATUS_BY_ERROR, build_problem, name_field, status_of, validation_problem
 from pipeline3d.requests.parameters import MOST_TOLD
 
 
@@ -46,6 +48,27 @@ def test_a_problem_can_quote_anything_that_came():
     problem = build_problem(422, "c", "half a character: \ud800")
     assert json.loads(problem.body)["detail"] == "half a character: \ud800"
     assert problem.media_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"deadline": "tomorrow"}, "deadline"),
+        ({"deadline": -1}, "deadline"),
+        ({"tags": [1]}, "tags.0"),
+        ({"priority": "high"}, "priority"),
+        ({"metadata": []}, "metadata"),
+    ],
+)
+def test_a_field_is_named_as_it_was_sent(body, field):
+    with pytest.raises(ValidationError) as refused:
+        JobCreate.model_validate({"model_id": "sculpt-v1", **body})
+    assert {name_field(error) for error in refused.value.errors()} == {field}
+
+
+def test_a_field_that_nobody_knows_is_named_whatever_it_is_called():
+    for name in ("bool", "a[b]"):
+        assert name_field({"loc": ("body", "more", name), "type": "extra_forbidden"}) == f"body.more.{name}"
 
 
 def test_of_very_many_wrong_fields_some_are_named():
