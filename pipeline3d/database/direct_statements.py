@@ -140,6 +140,7 @@ class DirectStatements:
         self._turns = asyncio.Semaphore(most_connections)
         self._resting: list[_Line] = []
         self._ending: set[asyncio.Task[None]] = set()
+        self._is_closed = False
 
     @staticmethod
     def can_reach(url: URL) -> bool:
@@ -183,7 +184,8 @@ class DirectStatements:
             self._turns.release()
 
     async def close(self) -> None:
-        """Close what rests, and wait for what is being closed."""
+        """Close what rests, and wait for what is being closed; what is in use closes after its statement."""
+        self._is_closed = True
         while self._resting:
             self._end(self._resting.pop())
         if self._ending:
@@ -217,7 +219,8 @@ class DirectStatements:
             raise database_unavailable() from error
 
     def _rest(self, line: _Line) -> None:
-        if line.connection.is_closed():
+        if self._is_closed or line.connection.is_closed():
+            self._end(line)
             return
         line.rests_since = time.monotonic()
         self._resting.append(line)

@@ -112,6 +112,17 @@ def test_who_stops_waiting_interrupts_the_statement_and_takes_no_connection_away
         wait_until(lambda: connection.execute(ASLEEP).one().n == 0, what="Postgres stops them")
 
 
+def test_what_is_in_use_at_the_end_is_closed_after_its_statement(database_url):
+    async def question(direct):
+        asleep = asyncio.create_task(direct.fetch(select(func.pg_sleep(0.1).label("slept")), {}))
+        await pid_of(direct)  # on another connection, while the first one is in use
+        await direct.close()
+        assert len(await asleep) == 1
+        return direct.resting
+
+    assert ask(database_url, question, most_connections=2) == 0
+
+
 @pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "wrong password", "no database"])
 def test_a_server_that_cannot_be_used_is_told_by_its_class(url, postgres_server):
     if url == "wrong password":
