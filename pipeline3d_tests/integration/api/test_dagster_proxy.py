@@ -229,7 +229,7 @@ def test_operators_may_change_and_analysts_look(http, webserver, rows, role, ops
             return answers == list(statuses)
 
         rows.run(users.update().where(users.c.username == USERNAME).values(role=role.value))
-        wait_until(is_answered_so, what=f"the API knows that its caller is {role}", deadline_s=20)
+        wait_until(is_answered_so, what=f"the API knows that its caller is {role}")
 
     try:
         become(role, ops, lineage)
@@ -321,7 +321,7 @@ def test_messages_go_both_ways(http, proxying_url, webserver, ui):
         assert socket.subprotocol == "graphql-ws"
         for number in range(3):
             socket.send(f"message {number}")
-            assert socket.recv(timeout=10) == f"you said message {number}"
+            assert socket.recv(timeout=60) == f"you said message {number}"
     [asked] = webserver.asked
     assert asked["path"] == f"/{ui}/graphql"
     assert "x-api-key" not in asked["headers"]
@@ -332,7 +332,7 @@ def test_the_end_of_either_side_is_the_end_of_the_other(http, proxying_url, webs
     with subscription(proxying_url, ADMIN) as socket:
         socket.send("leave")
         with pytest.raises(ConnectionClosed) as caught:
-            socket.recv(timeout=10)
+            socket.recv(timeout=60)
     assert caught.value.rcvd.code == 4400
 
 
@@ -348,7 +348,7 @@ def test_a_session_subscribes_from_a_page_of_this_service_alone(
     if let_in:
         with subscription(proxying_url, sent) as socket:
             socket.send("hello")
-            assert socket.recv(timeout=10) == "you said hello"
+            assert socket.recv(timeout=60) == "you said hello"
     else:
         with pytest.raises(InvalidStatus) as caught, subscription(proxying_url, sent):
             pass
@@ -369,12 +369,12 @@ def test_a_subscription_ends_soon_after_its_session(signed_in, proxying_url, web
     sent = {"origin": proxying_url, **session_of(signed_in)}
     with subscription(proxying_url, sent) as socket:
         socket.send("hello")
-        assert socket.recv(timeout=10) == "you said hello"
+        assert socket.recv(timeout=60) == "you said hello"
         token = signed_in.get("/api/v1/auth/session").json()["csrf_token"]
         ended = signed_in.delete("/api/v1/auth/session", headers={"x-csrf-token": token, **SAME_ORIGIN})
         assert ended.status_code == 204
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=20)
+            socket.recv(timeout=60)
 
 
 def test_there_are_not_more_subscriptions_than_places(api_settings, running_webserver, rows, monkeypatch):
@@ -383,7 +383,7 @@ def test_there_are_not_more_subscriptions_than_places(api_settings, running_webs
     with serving({**api_settings, "dagster_webserver_url": origin}) as url:
         with subscription(url, ADMIN) as first:
             first.send("hello")
-            assert first.recv(timeout=10) == "you said hello"
+            assert first.recv(timeout=60) == "you said hello"
             with pytest.raises(InvalidStatus), subscription(url, ADMIN):
                 pass
 
@@ -394,4 +394,4 @@ def test_there_are_not_more_subscriptions_than_places(api_settings, running_webs
             except InvalidStatus:
                 return False
 
-        wait_until(there_is_a_place_again, what="the place of the first", deadline_s=20)
+        wait_until(there_is_a_place_again, what="the place of the first")

@@ -44,7 +44,7 @@ def test_a_photo_goes_up_and_a_model_comes_down(client, photo, ledger, store, tm
     job = client.create_job("inflate-v1", {"input_path": client.upload(photo)}, tags=["t"])
     assert job["status"] == "QUEUED"
     finish(ledger, store, UUID(job["id"]))
-    job = client.wait(job["id"], timeout_s=10)
+    job = client.wait(job["id"], timeout_s=60)
     assert job["status"] == "SUCCEEDED"
     assert client.download(job["id"], tmp_path / "a.glb").read_bytes() == b"glTF...model.glb"
     assert client.download(job["id"], tmp_path / "a.png", name="thumbnail.png").read_bytes().endswith(b".png")

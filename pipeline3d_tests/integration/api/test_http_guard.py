@@ -139,13 +139,13 @@ def test_a_body_that_does_not_come_is_not_waited_for(api_url, rows, monkeypatch)
     monkeypatch.setattr(middleware, "BODY_WITHIN_S", 0.3)
     host, _, port = api_url.removeprefix("http://").partition(":")
     head = f"POST {JOBS}/ HTTP/1.1\r\nHost: a\r\nX-API-Key: {API_KEY}\r\nContent-Type: application/json\r\n"
-    with socket.create_connection((host, int(port)), timeout=10) as slow:
+    with socket.create_connection((host, int(port)), timeout=60) as slow:
         slow.sendall(f"{head}Content-Length: 100\r\n\r\n".encode())
         began = time.monotonic()
         slow.sendall(b"{")
         answer = slow.recv(4096)
     assert b" 408 " in answer.splitlines()[0]
-    assert 0.2 < time.monotonic() - began < 5
+    assert 0.2 < time.monotonic() - began < 20  # of thirty seconds
 
 
 def test_a_body_that_drips_is_not_waited_for_either(api_url, rows, monkeypatch):
@@ -154,7 +154,7 @@ def test_a_body_that_drips_is_not_waited_for_either(api_url, rows, monkeypatch):
     head = f"POST {JOBS}/ HTTP/1.1\r\nHost: a\r\nX-API-Key: {API_KEY}\r\nContent-Type: application/json\r\n"
     with socket.create_connection((host, int(port)), timeout=0.02) as slow:
         slow.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
-        answer, deadline = b"", time.monotonic() + 10
+        answer, deadline = b"", time.monotonic() + 20
         while not answer and time.monotonic() < deadline:
             slow.sendall(b" ")
             try:

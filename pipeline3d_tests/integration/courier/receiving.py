@@ -83,7 +83,7 @@ class Receiver:
             said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
             self.waiting += 1
             self.most_waiting = max(self.waiting, self.most_waiting)
-        self.free.wait(20)
+        self.free.wait(60)
         status, more = said if isinstance(said, tuple) else (said, {})
         with self.lock:
             self.waiting -= 1

@@ -21,7 +21,7 @@ from pipeline3d.launch.daemon import (
 )
 from pipeline3d_tests.servers import wait_until
 
-LONG_S = 30.0
+LONG_S = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +74,7 @@ def at_work(dequeuer: PromptDequeuer):
     finally:
         over.set()
         QUEUE_BELL.set()
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 

@@ -131,7 +131,7 @@ def test_a_broker_that_is_away_does_not_fail_the_launch(site, broker, caplog):
     run = site.run(site.probe())
     started = time.monotonic()
     launcher.launch_run(launcher_module.LaunchRunContext(dagster_run=run, workspace=None))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30
     assert site.fleet.find(run.run_id) is not None
     assert site.status(run.run_id) == "STARTING"
     assert "a worker will find it" in caplog.text

@@ -277,4 +277,4 @@ def test_a_postgres_that_stays_away_is_given_up(mortal_server):
     began = time.monotonic()
     with pytest.raises(sqlalchemy.exc.OperationalError):
         storage.run_storage.get_runs_count()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 25

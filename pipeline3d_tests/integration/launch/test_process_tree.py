@@ -111,7 +111,7 @@ ADOPTER = textwrap.dedent(
     orphan = psutil.Process(int(parent.stdout.readline().split()[1]))
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while orphan.ppid() == parent.pid and time.monotonic() < deadline:
         time.sleep(0.01)
     adopted = orphan.ppid() == os.getpid()

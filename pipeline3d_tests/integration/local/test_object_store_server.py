@@ -45,7 +45,7 @@ def get(client, bucket, key):
 
 
 def request(server, method, path, headers=None):
-    connection = http.client.HTTPConnection(server.endpoint, timeout=10)
+    connection = http.client.HTTPConnection(server.endpoint, timeout=60)
     try:
         connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
@@ -159,7 +159,7 @@ def test_the_inner_servers_answer_nobody_who_does_not_know_the_device(store):
     assert len(inner) == 3
     for port in inner:
         for device in ("d0", "sda1", ".", "..", "%2e"):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("GET", f"/{device}/0/AUTH_pipeline3d/inner/key")
             assert connection.getresponse().status >= 400
             connection.close()

