@@ -206,14 +206,6 @@ class EventHub:
                     return True
             return False
 
-    async def wait_for_change(self, job_id: UUID, timeout_s: float) -> bool:
-        """Wait until anything happens to a job, for at most so many seconds; whether it did.
-
-        What commits before this is called does not count.
-        """
-        async with self.subscribe(job_ids=frozenset({job_id})) as subscription:
-            return bool(await subscription.next(timeout_s))
-
     def end_streams(self) -> None:
         """Let every watcher go, now and from now on: the service is about to stop."""
         self._is_closed = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -47,25 +47,17 @@ async def view_jobs(services: Services, rows: Sequence[Row[Any]]) -> list[JobRea
     if rows:
         for artifact in await services.all(reading.list_artifacts(), the_jobs=[row.id for row in rows]):
             artifacts[artifact.job_id].append(present_artifact(artifact))
-    return await view_known_jobs(services, rows, artifacts)
-
-
-async def view_known_jobs(
-    services: Services, rows: Sequence[Row[Any]], artifacts: Mapping[UUID, Sequence[ArtifactRead]]
-) -> list[JobRead]:
-    """The same where their artifacts are known already."""
     outlooks = await _foresee(services, rows, None)
     dagster_url = services.settings.dagster_url
     return [
-        present_job(row, artifacts.get(row.id, ()), outlooks.get(row.id), dagster_url=dagster_url)
-        for row in rows
+        present_job(row, artifacts[row.id], outlooks.get(row.id), dagster_url=dagster_url) for row in rows
     ]
 
 
 async def describe_known_job(
     services: Services, row: Row[Any], artifacts: Sequence[Any], *, patience_s: float | None = None
 ) -> dict[str, Any]:
-    """The same of one job as plain values, checked by nobody.
+    """One job whose artifacts are known already, as plain values that are checked by nobody.
 
     With `patience_s` nobody waits longer for a place in the queue: it is left out where it takes longer.
     """
