@@ -149,7 +149,7 @@ class TestJson:
         answer = api.http.post(BATCH, json={"defaults": CUP, "jobs": [{}] * 1000})
         took_s = time.monotonic() - began
         assert (answer.status_code, len(answer.json()["created"])) == (201, 1000)
-        assert took_s < 10, "a thousand jobs take about a second on a machine that is not busy"
+        assert took_s < 20, "a thousand jobs take about a second on a machine that is not busy"
 
 
 class TestCsv:

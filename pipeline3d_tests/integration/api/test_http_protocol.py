@@ -63,7 +63,7 @@ def address():
 def connect(address):
     @contextmanager
     def connect():
-        with socket.create_connection(address, timeout=10) as connection:
+        with socket.create_connection(address, timeout=60) as connection:
             yield connection
 
     return connect
@@ -120,7 +120,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(connect, begin, dripped, is
         dripping = threading.Thread(target=drip, args=(connection, dripped))
         dripping.start()
         told = read_to_end(connection)
-        assert PATIENCE_S / 2 < time.monotonic() - began < 5
+        assert PATIENCE_S / 2 < time.monotonic() - began < 20
         dripping.join()
     if is_told and told:  # whoever goes on sending may lose the answer with the connection
         head, _, body = told.partition(b"\r\n\r\n")

@@ -327,7 +327,8 @@ def test_a_killed_wrapper_leaves_no_training_behind_and_a_checkpoint_to_go_on_fr
     variables = stand_in("dreamfusion", "wait_after_training", record)
     with Resident("dreamfusion", arguments=("--request", str(file)), **variables) as wrapper:
         launched = read_record(record)
-        wait_until((trial_of(out) / "ckpts" / "last.ckpt").exists, "a checkpoint")
+        # a checkpoint that is there may not be whole yet
+        wait_until(Path(f"{record}.waiting").exists, "the last checkpoint is written")
         wrapper.process.kill()
         wait_until(lambda: not is_alive(launched["pid"]), "the training is gone")
     moved = tmp_path / "moved to another host"

@@ -116,7 +116,9 @@ def train() -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
     if fault == "wait_after_training":
         print("waiting", flush=True)
-        while not os.path.exists(os.environ["LC_STAND_IN_RECORD"] + ".go"):
+        record = os.environ["LC_STAND_IN_RECORD"]
+        open(record + ".waiting", "w").close()
+        while not os.path.exists(record + ".go"):
             signal.sigtimedwait([], 0.02)
     if fault != "no_checkpoint":
         write_checkpoint(last, "last.ckpt")
