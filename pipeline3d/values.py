@@ -251,6 +251,10 @@ class StoredObject:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+NAMES_OF_FILES = frozenset({"input_path", "image_path", "image_urls"})
+"""Parameters that are for nobody but the owner of a request."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobInput:
     """What a run needs to know of its request."""
@@ -266,3 +270,8 @@ class JobInput:
     created_at: datetime | None = None
     run_id: str | None = None
     """The run that owns the request, or owned it last."""
+
+    @property
+    def shown_params(self) -> dict[str, Any]:
+        """The parameters without those that name somebody's files: such an address may hold a secret."""
+        return {name: value for name, value in self.params.items() if name not in NAMES_OF_FILES}

@@ -309,8 +309,6 @@ SOURCES = ("source_image", "prompt", "source_scene", "source_model")
 """The stages that bring what a request starts from: a file has the hash of what the caller gave."""
 MADE_BY = ("engine", "engine_version", "tier", "seed", "note", "source_request", "source_sha256")
 """Of an origin, what the engine says of its work; all else is said by the request that delivers."""
-PRIVATE = ("input_path", "image_path", "image_urls")
-"""Parameters that name somebody's files: they are not for everyone who gets the model."""
 LICENCE_OF_UPLOAD = "that of the uploaded model"
 
 
@@ -328,7 +326,7 @@ def provenance(
         "request": str(job.job_id),
         "model": job.model_id,
         "model_version": model.version,
-        "parameters": {name: value for name, value in job.params.items() if name not in PRIVATE},
+        "parameters": job.shown_params,
         "licence": licence,
         "source": source,
         "made_from": made_from,

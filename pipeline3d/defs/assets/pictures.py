@@ -49,7 +49,7 @@ def source_image(
                 "height_px": picture.source_height,
                 "has_alpha": picture.alpha is not None,
                 "model": run.job.model_id,
-                "parameters": dg.MetadataValue.json(run.job.params),
+                "parameters": dg.MetadataValue.json(run.job.shown_params),
             },
         )
 

@@ -32,7 +32,7 @@ LOOK_S = 0.05
 def probe_source(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.MaterializeResult:
     """Say what was asked for."""
     with request_run.stage(context) as run:
-        return dg.MaterializeResult(metadata={"parameters": dg.MetadataValue.json(run.job.params)})
+        return dg.MaterializeResult(metadata={"parameters": dg.MetadataValue.json(run.job.shown_params)})
 
 
 @dg.asset(

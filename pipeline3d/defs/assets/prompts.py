@@ -28,6 +28,6 @@ def prompt(context: dg.AssetExecutionContext, request_run: RequestRun) -> dg.Mat
                 "prompt": text[:500],
                 "characters": len(text),
                 "model": run.job.model_id,
-                "parameters": dg.MetadataValue.json(run.job.params),
+                "parameters": dg.MetadataValue.json(run.job.shown_params),
             },
         )

@@ -41,7 +41,7 @@ def source_model(
         numbers = {"parts": len(model.parts), "vertices": facts.vertices, "faces": facts.faces}
         return dg.MaterializeResult(
             value=LocalFile(path=path, content_type=GLB_CONTENT_TYPE, metadata={**numbers, **origin}),
-            metadata={**numbers, **origin, "parameters": dg.MetadataValue.json(run.job.params)},
+            metadata={**numbers, **origin, "parameters": dg.MetadataValue.json(run.job.shown_params)},
         )
 
 
