@@ -201,6 +201,6 @@ def test_counting_costs_next_to_nothing():
 
 
 def _seconds(count, times):
-    began = time.perf_counter()
+    began = time.process_time()
     asyncio.run(count(times))
-    return time.perf_counter() - began
+    return time.process_time() - began
