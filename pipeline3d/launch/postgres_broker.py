@@ -31,6 +31,8 @@ BELL = "pipeline3d_broker"
 LONGEST_SLEEP_S = 1.0
 """A consumer looks at least so often, should an announcement have been lost with its connection."""
 CONNECTION_OPTIONS: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, **NOTICE_VANISHED_SERVER}
+LONGEST_DEAFNESS_S = 0.2
+"""A consumer that is told to end notices so soon."""
 BUSY_PAUSE_S = 0.02
 """While all places of a worker are taken, until one is free: no statement is sent meanwhile."""
 
@@ -122,7 +124,10 @@ class Transport(SqlTransport):
     def drain_events(  # type: ignore[override]
         self, connection: Any, timeout: float | None = None
     ) -> None:
-        """Deliver the next message, sleeping until there is one. Raises TimeoutError after `timeout`."""
+        """Deliver the next message, sleeping until there is one.
+
+        Raises TimeoutError after `timeout`, and WorkerShutdown in a worker that is told to end.
+        """
         bell = self._listen(connection)
         give_up_at = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -134,8 +139,7 @@ class Transport(SqlTransport):
                 if left_s <= 0:
                     raise TimeoutError from None
             if any(channel.qos.can_consume() for channel in connection.channels):
-                for _ in bell.notifies(timeout=min(left_s, LONGEST_SLEEP_S), stop_after=1):
-                    pass
+                sleep_until_rung(bell, min(left_s, LONGEST_SLEEP_S))
             else:
                 time.sleep(min(left_s, BUSY_PAUSE_S))
 
@@ -155,6 +159,17 @@ class Transport(SqlTransport):
             )
             self._bell.execute(f"LISTEN {BELL}")
         return self._bell
+
+
+def sleep_until_rung(bell: psycopg.Connection[Any], longest_s: float) -> None:
+    """Return when something was announced or the time is up. Raises WorkerShutdown as soon as it is due."""
+    from celery.worker.state import maybe_shutdown  # a process that only publishes needs no worker
+
+    wake_at = time.monotonic() + longest_s
+    while (left_s := wake_at - time.monotonic()) > 0:
+        maybe_shutdown()
+        if any(True for _ in bell.notifies(timeout=min(left_s, LONGEST_DEAFNESS_S), stop_after=1)):
+            return
 
 
 def serve_sql_brokers() -> None:
