@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from pipeline3d.database.resting_connections import check_before_lending
@@ -33,6 +33,7 @@ POOL_TIMEOUTS = (PoolTimeout,)
 
 UNAVAILABLE_SQLSTATES = (
     "08",  # connection exception
+    "25P03",  # stood still amid a transaction, which is taken back
     "53",  # out of connections, memory or disk
     "57P",  # shutting down, starting up, crashed
 )
@@ -84,7 +85,7 @@ def translate_driver_error(context: ExceptionContext) -> None:
     """Raise `DatabaseUnavailable` where Postgres does not answer; leave every other error as it is."""
     if context.is_pre_ping:
         return  # the pool finds a dead connection by this error and opens another
-    if not isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError):
+    if not isinstance(context.sqlalchemy_exception, OperationalError | InterfaceError | InternalError):
         return
     sqlstate = getattr(context.original_exception, "sqlstate", None)
     if context.is_disconnect or sqlstate is None or sqlstate.startswith(UNAVAILABLE_SQLSTATES):

@@ -48,6 +48,8 @@ from pipeline3d.values import FINISHED_STATES, JobState
 OPEN_STATES = tuple(sorted(frozenset(JobState) - FINISHED_STATES))
 TURN_LOCK = 0x7033_6471
 """Keeps `wait_for_turn` apart from other locks of the database."""
+LONGEST_PAUSE_MS = 10_000
+"""A process that stands still amid its turn, as where its machine sleeps, holds others up for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,10 @@ def begin_of(month: ColumnElement[Any], *, months_later: int = 0) -> ColumnEleme
 def wait_for_turn() -> Select[Any]:
     """Wait until no other transaction counts for `the_user`, a text; others wait for the end of this one."""
     key = func.hashtextextended(bindparam("the_user", type_=Text), TURN_LOCK)
-    return select(func.pg_advisory_xact_lock(key))
+    return select(
+        func.pg_advisory_xact_lock(key),
+        func.set_config("idle_in_transaction_session_timeout", str(LONGEST_PAUSE_MS), True),
+    )
 
 
 @lru_cache(maxsize=2)

@@ -18,7 +18,7 @@ from pipeline3d.api.services import Services
 from pipeline3d.database.access_tables import usage
 from pipeline3d.database.engines import create_asyncio_engine
 from pipeline3d.database.tables import api_keys, batches, jobs, users
-from pipeline3d.errors import LimitReached
+from pipeline3d.errors import DatabaseUnavailable, LimitReached
 from pipeline3d.requests import accounts, changes, quotas
 from pipeline3d.requests import users as users_of_month
 from pipeline3d.requests.creation import NewJob, create_jobs, new_job_id, values_of
@@ -250,6 +250,17 @@ def test_one_busy_user_leaves_the_connections_to_others(caller, engine, limit, r
 
     asyncio.run(ask_while_it_waits())
     assert used(rows, owner) == stored(rows) == 51
+
+
+def test_a_process_that_stands_still_in_its_turn_holds_nobody_up_for_long(engine, monkeypatch):
+    monkeypatch.setattr(quotas, "LONGEST_PAUSE_MS", 100)
+    wait = quotas.wait_for_turn.__wrapped__()
+    with engine.connect() as still, engine.begin() as other:
+        still.execute(wait, {"the_user": "ada"})
+        other.execute(text("SET LOCAL lock_timeout = '20s'"))
+        other.execute(wait, {"the_user": "ada"})
+        with pytest.raises(DatabaseUnavailable):
+            still.execute(select(1))
 
 
 ENDS = [
