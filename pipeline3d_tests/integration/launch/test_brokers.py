@@ -19,6 +19,8 @@ import pytest
 import redis
 from celery import Celery
 from celery.contrib.testing.worker import start_worker
+from celery.exceptions import WorkerShutdown
+from celery.worker import state
 
 from pipeline3d.launch.celery_app import EXECUTE_RUN, LONGEST_RUN_S, build_app, plan_result_backend, publish
 from pipeline3d.local.environment import postgres_as_broker
@@ -169,6 +171,24 @@ def test_a_consumer_that_waits_is_woken_at_once(app):
             )
             waits.append(time.monotonic() - started)
     assert min(waits) < 0.25
+
+
+def test_a_worker_that_is_told_to_end_while_it_waits_hears_it_before_its_wait_is_over(database):
+    app = app_on(database)
+    ending = threading.Timer(0.5, lambda: setattr(state, "should_stop", 0))
+    with (
+        app.connection_for_read() as connection,
+        app.amqp.TaskConsumer(connection.channel(), accept=["json"]),
+    ):
+        ending.start()
+        started = time.monotonic()
+        try:
+            with pytest.raises(WorkerShutdown):
+                connection.drain_events(timeout=60)
+        finally:
+            ending.join()
+            state.should_stop = None
+    assert time.monotonic() - started < 30
 
 
 def test_redis_keeps_a_message_hidden_for_as_long_as_a_run_may_take(redis_url, database):
