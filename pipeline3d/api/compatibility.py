@@ -80,11 +80,12 @@ class CompatibleRoute(EitherSlashRoute):
 
 
 def present_answer(response: Response, present: Callable[[Any], Any]) -> Response:
-    """The same answer in another form, where it is JSON."""
+    """The same answer in another form, where it is JSON. One without a body (204) may be called so, too."""
     is_json = response.headers.get("content-type", "").startswith("application/json")
-    if not (is_json and isinstance(getattr(response, "body", None), bytes)):
+    body = getattr(response, "body", None)
+    if not (is_json and isinstance(body, bytes) and body):
         return response
-    told = present(json.loads(bytes(response.body)))
+    told = present(json.loads(body))
     response.body = json.dumps(told, ensure_ascii=False).encode()
     response.headers["content-length"] = str(len(response.body))
     return response

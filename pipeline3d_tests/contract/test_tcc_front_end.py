@@ -183,6 +183,12 @@ def test_other_accounts_are_answered_in_our_own_form(page, rows, api_url, as_oth
         assert {"scopes", "is_superuser"} & set(other.get("/api/v1/users/me").json())
 
 
+def test_an_answer_without_a_body_has_no_form(signed_in, rows):
+    job_id = rows.make()
+    answer = signed_in.call("DELETE", f"/jobs/{job_id}")
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
 def test_other_routes_answer_the_page_in_our_own_form(signed_in, rows):
     job_id = rows.make()
     [event] = signed_in.call("GET", f"/jobs/{job_id}/events").json()
