@@ -57,9 +57,10 @@ def main(queues: str, concurrency: int, worker_id: str, ready_file: Path) -> Non
     # What is loaded now stays: keep the collector from touching, and so copying, it in every process.
     gc.collect()
     gc.freeze()
+    serving = ["--queues", queues, "--concurrency", str(concurrency), "--hostname", f"{worker_id}@%h"]
     app.worker_main(
-        ["worker", "--queues", queues, "--concurrency", str(concurrency), "--hostname", f"{worker_id}@%h"]
-        + ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+        ["--quiet", "worker", *serving, "--loglevel", "WARNING"]
+        + ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     )
 
 
