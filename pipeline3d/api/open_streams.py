@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -88,8 +89,12 @@ class OpenStreams:
         readers = {
             row.id for row in rows if Scope.JOBS_READ in effective_scopes(Role(row.role), row.scopes or ())
         }
+        now = datetime.now(UTC)
         for stream in streams:
-            stream.is_revoked = stream.credential not in readers
+            # an earlier secret of a key ends before the key does
+            ends_at = stream.account.key_ends_at
+            has_ended = ends_at is not None and ends_at <= now
+            stream.is_revoked = has_ended or stream.credential not in readers
 
     async def close(self) -> None:
         """Check no more."""

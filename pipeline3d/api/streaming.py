@@ -146,6 +146,8 @@ class _Watch:
         quiet = 0
         while not self.stream.is_revoked:
             events = await self.subscription.next(heartbeat_s)
+            if self.stream.is_revoked:
+                return  # while it waited: what came is not for it any more
             if events:
                 quiet = 0
                 yield self._join(events)

@@ -299,6 +299,34 @@ def test_the_stream_of_a_key_that_was_revoked_ends(api_settings, rows, monkeypat
         assert other.next().data["job_id"] == str(job_id)
 
 
+def test_a_stream_whose_key_was_revoked_is_told_nothing_more(api_settings, rows, monkeypatch):
+    monkeypatch.setattr(open_streams, "CHECK_EVERY_S", 0.1)
+    key = accounts.generate_api_key()
+    rows.run(accounts.create_api_key(rows.user_id, key, name="of one stream"))
+    apps = []
+    with (
+        serving({**api_settings, "events_heartbeat_s": 300}, apps.append) as url,
+        client(url) as http,
+        watching(http, EVENTS, headers={"x-api-key": key}) as revoked,
+    ):
+        revoked.next()
+        rows.run(accounts.revoke_other_keys(rows.user_id, API_KEY, name="of one stream"))
+        [stream] = apps[0].state.services.streams._open
+        wait_until(lambda: stream.is_revoked, what="the stream's key is looked at")
+        rows.make()
+        assert revoked.ends()
+
+
+def test_the_stream_of_an_earlier_secret_ends_with_it(api_settings, rows, monkeypatch):
+    monkeypatch.setattr(open_streams, "CHECK_EVERY_S", 0.1)
+    with serving({**api_settings, "events_heartbeat_s": 0.1}) as url, client(url) as http:
+        made = http.post("/api/v1/keys", json={"name": "ci"}).json()
+        http.post(f"/api/v1/keys/{made['id']}/rotate", json={"grace_s": 2})
+        with watching(http, EVENTS, headers={"x-api-key": made["api_key"]}) as earlier:
+            earlier.next()
+            assert earlier.ends()
+
+
 def test_a_user_has_so_many_streams_at_a_time(api_settings, rows, as_other):
     job_id = rows.make()
     with serving({**api_settings, "events_streams_per_user": 1}) as url, client(url) as http:
