@@ -68,7 +68,8 @@ async def create_user(services: Services, account: Account, body: AdminUserCreat
 async def change_user(
     services: Services, account: Account, user_id: UUID, body: AdminUserChange
 ) -> AdminUserRead:
-    """Change what was sent of a user. Deactivating ends keys and sessions, another password the sessions."""
+    """Change what was sent of a user. Deactivating ends sessions and keys, another password sessions and the
+    keys of logins."""
     sent = body.model_dump(exclude_unset=True)
     if user_id == account.id and (
         sent.get("is_active") is False or sent.get("role", Role.ADMIN) != Role.ADMIN
@@ -82,10 +83,7 @@ async def change_user(
         told["password"] = "changed"
     action = Action.QUOTA_CHANGED if sent and sent.keys() <= QUOTAS else Action.USER_CHANGED
     line = build_line(services, account, action, f"user:{user_id}", told)
-    async with services.transaction() as connection:
-        row = (await connection.execute(users.change_user(user_id, sent, line))).first()
-        for end in users.end_late(user_id, sent):
-            await connection.execute(end)
+    row = await services.together(users.change_user(user_id, sent, line), *users.end_late(user_id, sent))
     services.access.forget()
     if row is None:
         raise RequestError(f"There is no user {user_id}.", code="unknown_user")

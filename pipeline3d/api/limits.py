@@ -104,6 +104,7 @@ async def store_counted(services: Services, user_id: UUID, statement: Executable
         return (await connection.execute(statement)).first()
 
 
+@again_where_taken_back
 async def count_anew(services: Services, user_id: UUID, owner_id: UUID) -> None:
     """Have the use of this month added up anew, of a user or of a key of theirs whose quota was changed."""
     async with services.turns.of(user_id), services.transaction() as connection:

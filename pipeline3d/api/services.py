@@ -130,6 +130,19 @@ class Services:
         """Run a statement that brings nothing back."""
         await fetch_all(self.engine, statement, {})
 
+    @again_where_taken_back
+    async def together(self, first: Executable, *then: Executable) -> Row[Any] | None:
+        """Run these statements in their order, all or none; the first row of the first one.
+
+        Where that brings none, nothing is run after it.
+        """
+        async with self.transaction() as connection:
+            row = (await connection.execute(first)).first()
+            if row is not None:
+                for statement in then:
+                    await connection.execute(statement)
+        return row
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A connection whose statements are kept together, or not at all where an error leaves the block."""

@@ -116,14 +116,14 @@ async def change_password(
     changed = accounts.set_password(account.id, new_hash, former=user.password_hash).cte("changed")
     ended = sessions.end_sessions(account.id, but=account.session_id).cte("ended")
     told = build_line(services, account, Action.PASSWORD_CHANGED, f"user:{account.id}")
-    async with services.transaction() as connection:
+    row = await services.together(
         # first: a sign-in that is under way either finds the new password, or is done before the rest begins
-        if (await connection.execute(audited(changed, told))).first() is None:
-            raise login_failed()  # somebody was faster with the same password
-        await connection.execute(audited(ended, build_line(services, account, Action.SESSIONS_ENDED)))
-        await connection.execute(
-            keys.revoke_named_keys(account.id, accounts.LOGIN_KEY_NAME, but=account.key_id)
-        )
+        audited(changed, told),
+        audited(ended, build_line(services, account, Action.SESSIONS_ENDED)),
+        keys.revoke_named_keys(account.id, accounts.LOGIN_KEY_NAME, but=account.key_id),
+    )
+    if row is None:
+        raise login_failed()  # somebody was faster with the same password
     services.access.forget()
 
 

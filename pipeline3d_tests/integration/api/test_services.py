@@ -30,7 +30,7 @@ def run(url, *statements, by="all"):
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize("by", ["first", "all", "directly", "execute"])
+@pytest.mark.parametrize("by", ["first", "all", "directly", "together", "execute"])
 def test_a_statement_that_ended_a_deadlock_is_run_once_more(database_url, engine, by):
     # its own patience is shorter than that of the other, so that it is the one that is taken back
     impatient = f"{database_url}?options=-c%20deadlock_timeout%3D200ms"
@@ -59,3 +59,20 @@ def test_a_statement_that_ended_a_deadlock_is_run_once_more(database_url, engine
 def test_a_statement_that_is_wrong_is_not_run_again(database_url, engine):
     with pytest.raises(DBAPIError, match="division by zero"):
         run(database_url, text("SELECT 1 / 0"))
+
+
+def test_statements_that_belong_together_are_run_where_the_first_finds_something(database_url):
+    nothing, something, wrong = text("SELECT 1 WHERE false"), text("SELECT 1 AS one"), text("SELECT 1 / 0")
+
+    async def ask():
+        engine = create_asyncio_engine(database_url)
+        services = Services(settings=Settings(_env_file=None), engine=engine, store=None)
+        try:
+            assert await services.together(nothing, wrong) is None
+            assert (await services.together(something, nothing)).one == 1
+            with pytest.raises(DBAPIError, match="division by zero"):
+                await services.together(something, wrong)
+        finally:
+            await services.close()
+
+    asyncio.run(ask())
