@@ -144,10 +144,10 @@ class _Watch:
         """What the hub tells, and a sign of life where it is quiet."""
         heartbeat_s = self.services.settings.events_heartbeat_s
         quiet = 0
-        while not self.stream.is_revoked:
+        while True:
             events = await self.subscription.next(heartbeat_s)
             if self.stream.is_revoked:
-                return  # while it waited: what came is not for it any more
+                return
             if events:
                 quiet = 0
                 yield self._join(events)
