@@ -52,11 +52,14 @@ def main(queues: str, concurrency: int, worker_id: str, ready_file: Path) -> Non
     signals.worker_process_shutdown.connect(
         lambda **_: compute_logs.finish_uploads(LAST_UPLOADS_S), weak=False
     )
+    # What is loaded now stays: the collector need not look at it meanwhile, and touching it in every process
+    # later would copy it.
+    gc.disable()
     importlib.import_module(DEFINITIONS)
     compute_logs.make_client_ahead()
-    # What is loaded now stays: keep the collector from touching, and so copying, it in every process.
     gc.collect()
     gc.freeze()
+    gc.enable()
     serving = ["--queues", queues, "--concurrency", str(concurrency), "--hostname", f"{worker_id}@%h"]
     app.worker_main(
         ["--quiet", "worker", *serving, "--loglevel", "WARNING"]
