@@ -68,11 +68,12 @@ class FilePruner:
             read = self._housekeeper.list_files if self._dry_run else self._housekeeper.forget_files
             files = read(job_ids)
             uploads = [file.key for file in files if owner_of_upload(file.key)]
-            shared = self._housekeeper.named_uploads(uploads, by_expired=False)
-            gone = {file.key: file.size for file in files if file.key not in shared}
-            if not self._dry_run:
+            if self._dry_run:
+                shared = self._housekeeper.named_uploads(uploads, by_expired=False)
+            else:
                 # before their objects go: they are not offered to their owner again
-                self._housekeeper.forget_uploads([key for key in gone if owner_of_upload(key)])
+                shared = set(uploads) - self._housekeeper.forget_uploads(uploads)
+            gone = {file.key: file.size for file in files if file.key not in shared}
             self._remove(list(gone))
             sizes |= gone
         return Removed(what="files of expired requests", count=len(sizes), size=sum(sizes.values()))

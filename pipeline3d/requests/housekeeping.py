@@ -111,10 +111,19 @@ class Housekeeper:
         rows = self._all(pruning.list_named_uploads(keys, by_expired=by_expired)) if keys else []
         return {row.storage_path for row in rows}
 
-    def forget_uploads(self, keys: Sequence[str]) -> None:
-        """Strike uploads off the books."""
-        if keys:
-            self._all(uploads.forget_records(keys))
+    def forget_uploads(self, keys: Sequence[str]) -> set[str]:
+        """Strike those of these uploads off the books that no request with unexpired files names; which.
+
+        A request that names one at this moment either keeps it, or finds that it has gone.
+        """
+        if not keys:
+            return set()
+        with self._in_transaction.begin() as connection:
+            connection.execute(uploads.hold_records(keys))
+            named = connection.scalars(pruning.list_named_uploads(keys, by_expired=False))
+            forgotten = set(keys) - set(named)
+            connection.execute(uploads.forget_records(sorted(forgotten)))
+        return forgotten
 
     def kept_uploads(self, keys: Sequence[str], before: datetime) -> set[str]:
         """Those of these uploads that are on record and that a prune of what is older leaves alone."""

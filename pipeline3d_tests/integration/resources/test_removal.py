@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -16,10 +17,12 @@ from pipeline3d.database.webhook_tables import webhook_deliveries
 from pipeline3d.defs.sensors import removal as sensor_module
 from pipeline3d.errors import StoreUnavailable
 from pipeline3d.requests import deleting
+from pipeline3d.requests.creation import NewJob, create_job, new_job_id
 from pipeline3d.requests.ledger import JobLedger
 from pipeline3d.requests.removal import Removals
 from pipeline3d.store.keys import temporary_key
 from pipeline3d.store.s3 import S3Store
+from pipeline3d.values import Family, Kind
 from pipeline3d_tests.servers import wait_until
 from resources.jobs_database import JobsDatabase
 from resources.object_store import ObjectStore
@@ -122,6 +125,38 @@ def test_nothing_of_a_deleted_request_stays_and_nothing_else_goes(past, remover)
     assert sorted(deliveries(past)) == sorted(
         [(kept, "job.succeeded"), *((job_id, "job.deleted") for job_id in (kept, other, doomed, also_doomed))]
     )
+
+
+@pytest.mark.parametrize("ends", ["deleted", "expired"])
+def test_an_upload_that_a_new_request_names_in_this_moment_stays(past, remover, ends):
+    upload = past.upload(days=0)
+    doomed = request_with_everything(past, "doomed", upload=upload, executed=False)
+    if ends == "deleted":
+        ask(past, doomed)
+        clear = threading.Thread(target=remove, args=(remover,))
+    else:
+        past.sql("UPDATE jobs SET expires_at = now() - interval '1 hour' WHERE id = :id", id=doomed)
+        clear = threading.Thread(target=past.prune)
+    job = NewJob(
+        id=new_job_id(),
+        user_id=past.rows.user_id,
+        model_id="inflate-v1",
+        kind=Kind.IMAGE_TO_3D,
+        family=Family.MODEL_REQUESTS,
+        prompt=None,
+        input_params={},
+        params={},
+        upload=replace(upload, is_recorded=True),
+    )
+    waits = text("SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'")
+    with past.engine.begin() as connection:
+        connection.execute(create_job(job))
+        clear.start()
+        wait_until(lambda: connection.execute(waits).first(), what="it waits for the new request")
+    clear.join()
+    assert upload.key in past.objects()
+    assert past.count("uploads") == 1
+    assert f"jobs/{doomed}/glb_export/model.glb" not in past.objects()  # all else has gone
 
 
 STEPS = [
