@@ -282,8 +282,8 @@ async def _check_uploaded(services: Services, user_id: UUID, key: str, kind: Fil
             hint="Send the object_name of your own upload ticket.",
         )
     # before the store: a record goes before its object does
-    known = await services.first(uploads.find_named(), the_key=key)
-    if known is None:
+    known = await services.directly(uploads.find_named(), the_key=key)
+    if not known:
         raise input_not_found(kind)
     try:
         facts = await services.ask_store(services.store.stat, key)
@@ -296,5 +296,5 @@ async def _check_uploaded(services: Services, user_id: UUID, key: str, kind: Fil
         raise input_not_found(kind) from error
     check_beginning(kind, head, key)
     return UploadedInput(
-        key=key, size=facts.size, content_type=facts.content_type, is_recorded=known.is_recorded
+        key=key, size=facts.size, content_type=facts.content_type, is_recorded=known[0].is_recorded
     )
