@@ -42,6 +42,10 @@ LONGEST_FILES = (
     "unit/benchmarks/test_triposr.py",
     "unit/wrappers/test_sf3d.py",
     "unit/wrappers/test_dreamfusion.py",
+    "unit/test_what_is_loaded.py",
+    "unit/benchmarks/test_inflate.py",
+    "integration/api/test_page_pictures.py",
+    "integration/requests/test_outlook.py",
 )
 """Ten seconds and more each, begun before all others: whichever process begins one of them last keeps the
 other processes waiting. The rest is in any order."""
