@@ -9,6 +9,8 @@ PROMPT ?=
 MODEL ?=
 OUT ?= out
 NAME ?= inflate
+# tests wait for programs a quarter of the time: three processes for two cores, six at most
+TESTERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); n=$$((n + n / 2)); echo $$((n > 6 ? 6 : n)))
 
 help: ## print this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,7 +55,7 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: export NUMBA_DISABLE_JIT := 1
 test: .venv/.tests ## run the tests against real servers
 	-@$(BIN)/python -m pipeline3d_tests.browser_package
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 lint: .venv/.lints ## style, types, import rules; changes nothing
 	$(BIN)/pre-commit run --all-files
