@@ -46,7 +46,7 @@ up: .venv/.runs ## start everything and stay; Ctrl-C stops
 doctor: .venv/.runs ## check every service and say what to do
 	@$(BIN)/pipeline3d doctor
 
-# A process for each core: threads of numpy or torch beyond that wait for each other at full speed. Hundreds of
+# One thread in each process: more of numpy or torch wait for each other at full speed. Hundreds of
 # processes of ours are started, so compiled modules are kept even where the environment says otherwise.
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
