@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from pipeline3d.api.auth import check_scope, require_account
 from pipeline3d.api.compatibility import FORMS
-from pipeline3d.api.presenting import JOBS_PATH, write_job_json
+from pipeline3d.api.presenting import describe_artifact, write_job_json
 from pipeline3d.api.services import Services
 from pipeline3d.api.viewing import describe_known_job, missing_job
 from pipeline3d.api.waiting import wait_as_preferred
@@ -32,7 +32,6 @@ _MOMENTS = (
     *("deadline", "expires_at"),
 )
 """Columns that are times, in the spelling of Postgres."""
-_SAME_OF_ARTIFACT = ("name", "asset", "type", "content_type", "sha256", "attempt", "metadata")
 
 
 async def answer_with_job(request: Request) -> Response:
@@ -62,16 +61,8 @@ async def write_job(services: Services, account: Account, job_id: UUID) -> bytes
     document = from_json(rows[0].document) if rows else None
     if document is None or document["user_id"] != str(account.id):
         raise missing_job(account, job_id, is_known=document is not None)
-    artifacts = [_present_artifact(artifact) for artifact in document.pop("artifacts")]
+    artifacts = [describe_artifact(_as_row(artifact)) for artifact in document.pop("artifacts")]
     return write_job_json(await describe_known_job(services, _as_row(document), artifacts))
-
-
-def _present_artifact(row: dict[str, Any]) -> dict[str, Any]:
-    """As `presenting.present_artifact`, without the check of what comes from our own table."""
-    same = {name: row[name] for name in _SAME_OF_ARTIFACT}
-    url = f"{JOBS_PATH}/{row['job_id']}/artifacts/{row['asset']}/{row['name']}"
-    created_at = datetime.fromisoformat(row["created_at"])
-    return {**same, "size": row["file_size_bytes"], "created_at": created_at, "url": url}
 
 
 def answer_tagged(request: Request, body: bytes, given: Response) -> Response:

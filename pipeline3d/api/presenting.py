@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -97,33 +98,40 @@ def write_job_json(described: dict[str, Any]) -> bytes:
 
 def present_artifact(row: Row[Any]) -> bodies.ArtifactRead:
     """An object of a job."""
-    return bodies.ArtifactRead(
-        name=row.name,
-        asset=row.asset,
-        type=row.type,
-        content_type=row.content_type,
-        size=row.file_size_bytes,
-        sha256=row.sha256,
-        attempt=row.attempt,
-        metadata=row.metadata,
-        created_at=row.created_at,
-        url=f"{JOBS_PATH}/{row.job_id}/artifacts/{row.asset}/{row.name}",
-    )
+    return bodies.ArtifactRead(**describe_artifact(row))
 
 
-def present_input(row: Row[Any], upload: UploadedInput) -> bodies.ArtifactRead:
+def describe_artifact(row: Any) -> dict[str, Any]:
+    """The same as plain values, in the order of `ArtifactRead`; checked by nobody, for they are our own."""
+    return {
+        "name": row.name,
+        "asset": row.asset,
+        "type": row.type,
+        "content_type": row.content_type,
+        "size": row.file_size_bytes,
+        "sha256": row.sha256,
+        "attempt": row.attempt,
+        "metadata": row.metadata,
+        "created_at": row.created_at,
+        "url": f"{JOBS_PATH}/{row.job_id}/artifacts/{row.asset}/{row.name}",
+    }
+
+
+def describe_input(job: Row[Any], upload: UploadedInput) -> dict[str, Any]:
     """What was uploaded for a job that has just been stored, as it will be read from now on."""
-    return bodies.ArtifactRead(
-        name=UPLOAD_NAME,
-        asset=UPLOAD_ASSET,
-        type=ArtifactType.INPUT,
-        content_type=upload.content_type,
-        size=upload.size,
-        sha256=None,
-        attempt=row.attempt,
-        metadata={},
-        created_at=row.created_at,
-        url=f"{JOBS_PATH}/{row.id}/artifacts/{UPLOAD_ASSET}/{UPLOAD_NAME}",
+    return describe_artifact(
+        SimpleNamespace(
+            job_id=job.id,
+            name=UPLOAD_NAME,
+            asset=UPLOAD_ASSET,
+            type=ArtifactType.INPUT,
+            content_type=upload.content_type,
+            file_size_bytes=upload.size,
+            sha256=None,
+            attempt=job.attempt,
+            metadata={},
+            created_at=job.created_at,
+        )
     )
 
 

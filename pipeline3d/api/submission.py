@@ -18,7 +18,7 @@ from pipeline3d.api.bodies import JobCreate, JobRead
 from pipeline3d.api.idempotency import Answer, answer_once, use_key
 from pipeline3d.api.known_models import find_catalogue_model
 from pipeline3d.api.limits import store_within_limits
-from pipeline3d.api.presenting import present_input, write_job_json
+from pipeline3d.api.presenting import describe_input, write_job_json
 from pipeline3d.api.services import Services
 from pipeline3d.api.sources import check_source, name_input
 from pipeline3d.api.uploads import check_uploaded_image, check_uploaded_model, input_not_found
@@ -114,7 +114,7 @@ async def store_jobs(
 async def answer_created(services: Services, job: NewJob, made: Row[Any]) -> Answer:
     """About a job that was stored in this moment: only its input belongs to it, and nothing is read again."""
     row = creation.as_stored(job, made)
-    artifacts = [] if job.upload is None else [present_input(row, job.upload).model_dump()]
+    artifacts = [] if job.upload is None else [describe_input(row, job.upload)]
     shown = await describe_known_job(services, row, artifacts, patience_s=PLACE_PATIENCE_S)
     body = write_job_json(shown).decode()
     return Answer(status=HTTPStatus.CREATED, body=body, location=shown["links"]["self"])
