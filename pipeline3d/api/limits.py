@@ -6,7 +6,8 @@ limit is ever exceeded, however many ask at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -52,8 +53,7 @@ async def store_within_limits(
     quotas_of = _with_quota(services, account)
     if not (quotas_of or _with_most_open(services, account)):
         return await services.directly(statement, **values)
-    async with services.turns.of(account.id), services.transaction() as connection:
-        await connection.execute(quotas.wait_for_turn(), {"the_user": str(account.id)})
+    async with _turn_of(services, account.id) as connection:
         rows = list((await connection.execute(statement, values)).all())
         if rows:
             # after the jobs, as where a trigger gives back what a job cost: nobody waits in a circle
@@ -75,8 +75,7 @@ async def retry_within_limits(
     quotas_of = _with_quota(services, account)
     if not (quotas_of or _with_most_open(services, account)):
         return await services.first(statement)
-    async with services.turns.of(account.id), services.transaction() as connection:
-        await connection.execute(quotas.wait_for_turn(), {"the_user": str(account.id)})
+    async with _turn_of(services, account.id) as connection:
         row = (await connection.execute(statement)).first()
         if row is None:
             return None
@@ -99,18 +98,24 @@ async def store_counted(services: Services, user_id: UUID, statement: Executable
     Such statements of one user, on any process, run one after the other: each counts what those before it
     have stored.
     """
-    async with services.turns.of(user_id), services.transaction() as connection:
-        await connection.execute(quotas.wait_for_turn(), {"the_user": str(user_id)})
+    async with _turn_of(services, user_id) as connection:
         return (await connection.execute(statement)).first()
 
 
 @again_where_taken_back
 async def count_anew(services: Services, user_id: UUID, owner_id: UUID) -> None:
     """Have the use of this month added up anew, of a user or of a key of theirs whose quota was changed."""
-    async with services.turns.of(user_id), services.transaction() as connection:
+    async with _turn_of(services, user_id) as connection:
         # nobody is counting in this moment, who would count from nothing
-        await connection.execute(quotas.wait_for_turn(), {"the_user": str(user_id)})
         await connection.execute(quotas.forget_used([owner_id]))
+
+
+@asynccontextmanager
+async def _turn_of(services: Services, user_id: UUID) -> AsyncIterator[AsyncConnection]:
+    """A transaction that counts for a user: others of the same user, on any process, wait for its end."""
+    async with services.turns.of(user_id), services.transaction() as connection:
+        await connection.execute(quotas.wait_for_turn(), {"the_user": str(user_id)})
+        yield connection
 
 
 async def _charge(connection: AsyncConnection, owner: _Owner, jobs: int, cost_units: Decimal) -> None:
