@@ -199,7 +199,7 @@ def _change(name: str, values: dict[str, Any], *, told: dict[str, Any] | None = 
     found = _find_user(engine, name)
     line = _line(Action.USER_CHANGED, f"user:{found.id}", details=told or values)
     with engine.begin() as connection:
-        for statement in (users.change_user(found.id, values, line), *users.end_late(found.id, values)):
+        for statement in (users.change_user(found.id, values, line), *users.end_access(found.id, values)):
             connection.execute(statement)
 
 

@@ -83,7 +83,7 @@ async def change_user(
         told["password"] = "changed"
     action = Action.QUOTA_CHANGED if sent and sent.keys() <= QUOTAS else Action.USER_CHANGED
     line = build_line(services, account, action, f"user:{user_id}", told)
-    row = await services.together(users.change_user(user_id, sent, line), *users.end_late(user_id, sent))
+    row = await services.together(users.change_user(user_id, sent, line), *users.end_access(user_id, sent))
     services.access.forget()
     if row is None:
         raise RequestError(f"There is no user {user_id}.", code="unknown_user")

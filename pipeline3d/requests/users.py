@@ -15,8 +15,7 @@ from uuid import UUID
 from sqlalchemy import Date, Executable, Select, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pipeline3d.database.access_tables import sessions
-from pipeline3d.database.tables import api_keys, jobs, users
+from pipeline3d.database.tables import jobs, users
 from pipeline3d.requests.accounts import LOGIN_KEY_NAME
 from pipeline3d.requests.audit import Line, audited
 from pipeline3d.requests.creation import new_job_id
@@ -71,8 +70,7 @@ def add_user(username: str, password_hash: str, values: Mapping[str, Any], line:
 
 
 def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[Any]:
-    """Change a user. One who is deactivated loses all keys, one who gets another password those of logins,
-    and both all sessions. Run `end_late` after it."""
+    """Change a user. Run `end_access` after it, in the same transaction."""
     assert values.keys() <= CHANGEABLE, values.keys()
     changes = dict(values)
     if "role" in changes:
@@ -84,23 +82,16 @@ def change_user(user_id: UUID, values: Mapping[str, Any], line: Line) -> Select[
         .returning(*SHOWN)
         .cte("changed")
     )
-    statement = audited(changed, line)
-    if values.get("is_active") is False or "password_hash" in values:
-        ended = update(sessions).where(
-            sessions.c.user_id.in_(select(changed.c.id)), sessions.c.revoked_at.is_(None)
-        )
-        statement = statement.add_cte(ended.values(revoked_at=func.now()).cte("ended"))
-        revoked = update(api_keys).where(
-            api_keys.c.user_id.in_(select(changed.c.id)), api_keys.c.revoked_at.is_(None)
-        )
-        if values.get("is_active") is not False:
-            revoked = revoked.where(api_keys.c.name == LOGIN_KEY_NAME)
-        statement = statement.add_cte(revoked.values(revoked_at=func.now()).cte("revoked"))
-    return statement
+    return audited(changed, line)
 
 
-def end_late(user_id: UUID, values: Mapping[str, Any]) -> list[Executable]:
-    """What ends the sign-ins that were under way when `change_user` with these values began to look."""
+def end_access(user_id: UUID, values: Mapping[str, Any]) -> list[Executable]:
+    """What a change of these values ends: all sessions, and all keys of one who is deactivated, or those of
+    logins of one who gets another password.
+
+    Statements of their own, for they see what was stored while the change waited for it: a sign-in that is
+    under way either finds the user changed, or is done before these begin.
+    """
     if values.get("is_active") is False:
         return [end_sessions(user_id), revoke_all_keys(user_id)]
     if "password_hash" in values:
