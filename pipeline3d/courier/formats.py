@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from pipeline3d.courier.encoding import encode
 from pipeline3d.courier.messages import ToldEvent, ToldJob
 from pipeline3d.courier.shop3d_format import format_shop3d
+from pipeline3d.requests.json_text import encode
 from pipeline3d.requests.shop3d import CALLBACK_FORMAT
 from pipeline3d.requests.webhook_events import STANDARD_FORMAT
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline3d.courier.encoding import encode
 from pipeline3d.courier.messages import ToldEvent, ToldJob
+from pipeline3d.requests.json_text import encode
 from pipeline3d.requests.shop3d import build_callback
 
 

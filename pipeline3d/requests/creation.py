@@ -17,7 +17,6 @@ from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-import orjson
 import uuid_utils.compat
 from sqlalchemy import (
     CTE,
@@ -46,6 +45,7 @@ from pipeline3d.database.columns import TIME
 from pipeline3d.database.tables import artifacts, batches, idempotency_keys, jobs, models
 from pipeline3d.requests.history import with_event
 from pipeline3d.requests.idempotency import KEY_LIFE_S, KeyUse
+from pipeline3d.requests.json_text import encode
 from pipeline3d.requests.leases import seconds_from_now
 from pipeline3d.values import ArtifactType, EventType, Family, JobState, Kind, StoredObject
 
@@ -265,7 +265,7 @@ def values_of(
     new_jobs: Sequence[NewJob], *, key: KeyUse | None = None, batch: NewBatch | None = None
 ) -> dict[str, Any]:
     """What `create_jobs` binds for these requests, this key and this batch."""
-    values: dict[str, Any] = {"the_jobs": _as_json([_record_of(job) for job in new_jobs])}
+    values: dict[str, Any] = {"the_jobs": encode([_record_of(job) for job in new_jobs], default=str).decode()}
     if key is not None:
         values |= {
             "the_key_user_id": key.user_id,
@@ -280,13 +280,6 @@ def values_of(
         }
         values["the_batch_refused"] = json.dumps(batch.refused)
     return values
-
-
-def _as_json(records: list[dict[str, Any]]) -> str:
-    try:
-        return orjson.dumps(records, default=str).decode()
-    except orjson.JSONEncodeError:  # somebody's metadata has a whole number beyond 64 bits
-        return json.dumps(records, default=str)
 
 
 _NOT_BEGUN: dict[str, Any] = {
