@@ -70,8 +70,7 @@ class PatientProtocol(HttpToolsProtocol):
         """A head is there as a whole."""
         self._awaits_head = self._head_has_begun = False
         self._head_bytes = 0
-        if self._patience is not None:
-            self._end_waiting()
+        self._end_waiting()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
